@@ -1,0 +1,52 @@
+"""Every error avdetect raises on purpose.
+
+    AvdetectError
+    ├── MediaError        a source cannot be opened, read or decoded
+    ├── BundleError       a bundle is missing, damaged, of another version or contradicts itself
+    ├── ProviderError     an execution provider was asked for and could not be loaded
+    ├── ScoresError       a file of saved scores cannot be read or written
+    ├── OutputError       a result cannot be written where it was asked for
+    └── UsageError        values that cannot be used together or at all (exit code 2 on the command line)
+
+Each message is one sentence or two: what was asked, what was found, what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AvdetectError",
+    "BundleError",
+    "MediaError",
+    "OutputError",
+    "ProviderError",
+    "ScoresError",
+    "UsageError",
+]
+
+
+class AvdetectError(Exception):
+    """Base of all errors that avdetect raises on purpose."""
+
+
+class MediaError(AvdetectError):
+    """A source cannot be opened, read or decoded."""
+
+
+class BundleError(AvdetectError):
+    """A bundle is missing, damaged, of another version or contradicts itself."""
+
+
+class ProviderError(AvdetectError):
+    """An execution provider was asked for and could not be loaded."""
+
+
+class ScoresError(AvdetectError):
+    """A file of saved scores cannot be read or written."""
+
+
+class OutputError(AvdetectError):
+    """A result cannot be written where it was asked for."""
+
+
+class UsageError(AvdetectError):
+    """Values that cannot be used together, or at all."""

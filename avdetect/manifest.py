@@ -1,0 +1,221 @@
+"""What export writes and the runtime obeys: the ``manifest.json`` of a bundle.
+
+Every number that the network fixed lives here, so that the runtime has no constant of its own to disagree
+with. What the operator may choose (thresholds, durations) is here as a default only.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from avdetect.timebase import as_seconds
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AudioSpec",
+    "ClassSpec",
+    "DetectorSpec",
+    "EventRule",
+    "FileEntry",
+    "Manifest",
+    "MotionSpec",
+    "StateSpec",
+    "VisualSpec",
+]
+
+SCHEMA_VERSION = "1.0"
+"""``major.minor``: a bundle of another major version is refused, a newer minor version is read."""
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=0.0)]
+
+
+class _Part(BaseModel):
+    """Frozen; unknown keys are an error, so that a misspelt setting is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(_Part):
+    """One file of the bundle."""
+
+    path: str
+    """Relative to the bundle, forward slashes."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0)]
+    """Bytes."""
+
+
+class VisualSpec(_Part):
+    """The appearance encoder: ``frames`` uint8 ``[N, height, width, 3]`` RGB -> ``embedding`` float32 ``[N, D]``.
+
+    ``N`` counts frames; a snippet's embedding is the mean over its ``frames_per_snippet`` frames.
+    """
+
+    graph: str
+    frames_per_snippet: PositiveInt
+    width: PositiveInt
+    height: PositiveInt
+    embedding_dim: PositiveInt
+
+
+class MotionSpec(_Part):
+    """The motion encoder, on low-resolution luma.
+
+    ``luma`` uint8 ``[N, cells_per_snippet + 1, height, width]`` (full range, the first picture is the last one
+    of the snippet before) and ``time_s`` float32 ``[N, cells_per_snippet + 1]`` (seconds from the snippet's
+    start; a picture that stands in for a missing one repeats the time of the picture it repeats) ->
+    ``embedding`` float32 ``[N, D]``.
+    """
+
+    graph: str
+    cells_per_snippet: PositiveInt
+    """The hop is cut into this many equal cells; each gives at most one picture."""
+    width: PositiveInt
+    height: PositiveInt
+    embedding_dim: PositiveInt
+
+
+class AudioSpec(_Part):
+    """The audio encoder: ``waveform`` float32 ``[N, window_samples]`` mono -> ``embedding`` float32 ``[N, D]``.
+
+    The window ends where the snippet ends.
+    """
+
+    graph: str
+    rate_hz: PositiveInt
+    window_samples: PositiveInt
+    embedding_dim: PositiveInt
+
+
+class StateSpec(_Part):
+    """A state tensor of the streaming detector; zeros at the start of a stream.
+
+    The graph's input is called ``name``, its output ``name + "_next"``.
+    """
+
+    name: str
+    shape: tuple[PositiveInt, ...]
+    """Without the leading batch axis."""
+    dtype: Literal["float32", "bool", "int64"] = "float32"
+
+
+class DetectorSpec(_Part):
+    """The detector.
+
+    Inputs ``audio`` ``[B, T, Da]``, ``visual`` ``[B, T, Dv]`` (appearance, then motion), ``present`` bool
+    ``[B, T, 2]`` (audio, visual) and the state tensors. Outputs ``scores``, ``audio_scores``,
+    ``visual_scores`` ``[B, T, C]``, ``embedding`` ``[B, T, H]`` and the next state. Row ``k`` of an output belongs to
+    snippet ``k - lookahead_snippets`` of the stream.
+    """
+
+    graph: str
+    form: Literal["streaming", "offline"] = "streaming"
+    left_context_snippets: Annotated[int, Field(ge=0)]
+    """W: how many snippets before ``t`` it may attend to."""
+    lookahead_snippets: Annotated[int, Field(ge=0)]
+    """R: how many snippets after ``t`` it may attend to."""
+    chunk_snippets: tuple[PositiveInt, ...] = (1, 32)
+    """The sizes of T used at run time, smallest first; few, so that engines and CUDA graphs can be cached."""
+    embedding_dim: PositiveInt
+    state: tuple[StateSpec, ...] = ()
+
+
+class EventRule(_Part):
+    """How the event decoder turns the scores of one class into events.
+
+    A score is first smoothed by a centred mean over ``smooth_snippets``. An event opens when the smoothed score
+    reaches ``on`` and closes when it falls below ``off``; two events of a class closer than ``merge_gap_s`` become
+    one; one shorter than ``min_duration_s`` is dropped; after an event has ended, another of the same class may open only
+    ``cooldown_s`` later.
+    """
+
+    on: Probability = 0.5
+    off: Probability = 0.3
+    smooth_snippets: Annotated[int, Field(ge=1)] = 1
+    """Odd."""
+    min_duration_s: Seconds = 0.0
+    merge_gap_s: Seconds = 1.28
+    cooldown_s: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> EventRule:
+        if self.off > self.on:
+            raise ValueError(f"off ({self.off}) must not be above on ({self.on})")
+        if self.smooth_snippets % 2 == 0:
+            raise ValueError(f"smooth_snippets must be odd, got {self.smooth_snippets}")
+        return self
+
+
+class ClassSpec(_Part):
+    """One class, in the order of the detector's outputs."""
+
+    name: Annotated[str, Field(min_length=1)]
+    anomaly: bool = True
+    """Whether it counts towards the anomaly score, the probability of any event."""
+    title: str = ""
+    """For people; the name where empty."""
+    rule: EventRule = EventRule()
+
+
+class Manifest(_Part):
+    """The whole of ``manifest.json``."""
+
+    schema_version: str
+    name: str
+    version: str
+    created: str
+    """ISO 8601, UTC."""
+    licences: tuple[str, ...] = ()
+    """One notice for every third-party part, in words."""
+    hop_s: Annotated[float, Field(gt=0)]
+    classes: Annotated[tuple[ClassSpec, ...], Field(min_length=1)]
+    visual: VisualSpec | None
+    motion: MotionSpec | None
+    audio: AudioSpec | None
+    detector: DetectorSpec
+    calibration: str = ""
+    """How the rules' thresholds were chosen, in words."""
+    provenance: dict[str, Any] = {}
+    """Training data, metrics, parity figures, code version."""
+    files: tuple[FileEntry, ...]
+
+    @property
+    def hop(self) -> Fraction:
+        """The hop, exactly, in seconds."""
+        return as_seconds(self.hop_s)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the detector's outputs."""
+        return tuple(spec.name for spec in self.classes)
+
+    @property
+    def audio_dim(self) -> int:
+        """Width of the detector's ``audio`` input."""
+        return self.audio.embedding_dim if self.audio else 0
+
+    @property
+    def visual_dim(self) -> int:
+        """Width of the detector's ``visual`` input: appearance, then motion."""
+        return (self.visual.embedding_dim if self.visual else 0) + (self.motion.embedding_dim if self.motion else 0)
+
+    @property
+    def latency_s(self) -> float:
+        """How long after a snippet's end its score can be known: the detector's lookahead, compute time apart."""
+        return float(self.detector.lookahead_snippets * self.hop)
+
+    @model_validator(mode="after")
+    def _check(self) -> Manifest:
+        names = self.class_names
+        if len(set(names)) != len(names):
+            raise ValueError(f"class names must be distinct, got {', '.join(names)}")
+        listed = {entry.path for entry in self.files}
+        parts = (self.visual, self.motion, self.audio, self.detector)
+        missing = [part.graph for part in parts if part is not None and part.graph not in listed]
+        if missing:
+            raise ValueError(f"files lists no {', '.join(missing)}")
+        return self
