@@ -1,1 +1,1 @@
-"""TODO."""
+"""Snippets -> embeddings."""

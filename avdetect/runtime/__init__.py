@@ -1,1 +1,1 @@
-"""TODO."""
+"""Runs a bundle: onnxruntime and numpy, no torch. Start reading at ``pipeline.score``."""

@@ -1,0 +1,163 @@
+"""A bundle, loaded: files, hashes, graphs and manifest agree, or ``BundleError``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avdetect.errors import BundleError, ProviderError
+from avdetect.manifest import DetectorSpec, Manifest
+from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files, read_manifest, verify
+from avdetect.runtime.session import Provider, choose_provider, open_session
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["Bundle", "default_bundle_path", "read_manifest", "verify"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A manifest and a session for each of its graphs. Safe to share between threads: runs keep no state here."""
+
+    path: Path
+    manifest: Manifest
+    provider: Provider
+    """Where the graphs run."""
+    notes: tuple[str, ...]
+    """What the user should know of how it was loaded."""
+    detector: onnxruntime.InferenceSession
+    visual: onnxruntime.InferenceSession | None
+    motion: onnxruntime.InferenceSession | None
+    audio: onnxruntime.InferenceSession | None
+
+    @property
+    def name(self) -> str:
+        """Name and version."""
+        return f"{self.manifest.name} {self.manifest.version}"
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers onnxruntime loaded, the preferred one first."""
+        return tuple(self.detector.get_providers())
+
+    @staticmethod
+    def load(path: Path | str | None = None, *, device: str = "auto", num_threads: int = 1) -> Bundle:
+        """Load the bundle at ``path`` (a directory or a ``.zip`` of one), or the one that ships with the package.
+
+        Every file is checked against the manifest's size and hash before it is used.
+
+        Args:
+            path: where it is; ``None`` for the embedded default.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
+            num_threads: of the CPU, for one run of a graph.
+
+        Raises:
+            BundleError: it is missing, damaged, of another version, or contradicts itself.
+            ProviderError: the device was asked for and could not be loaded.
+            UsageError: ``device`` is not known.
+        """
+        location = default_bundle_path() if path is None else Path(path)
+        with open_bundle_files(location) as files:
+            manifest = files.manifest
+            parts = {
+                "detector": manifest.detector,
+                "visual": manifest.visual,
+                "motion": manifest.motion,
+                "audio": manifest.audio,
+            }
+            graphs = {part: files.read_graph(spec.graph) for part, spec in parts.items() if spec is not None}
+        provider, notes = choose_provider(device), []
+        try:
+            sessions = _open_all(graphs, location, provider, num_threads)
+        except ProviderError as error:
+            if device != "auto":
+                raise
+            notes.append(f"A GPU is there but cannot be used, running on the CPU: {error}")
+            provider = choose_provider("cpu")
+            sessions = _open_all(graphs, location, provider, num_threads)
+        bundle = Bundle(
+            path=location,
+            manifest=manifest,
+            provider=provider,
+            notes=tuple(notes),
+            detector=sessions["detector"],
+            visual=sessions.get("visual"),
+            motion=sessions.get("motion"),
+            audio=sessions.get("audio"),
+        )
+        _check_graphs(bundle)
+        return bundle
+
+
+def _open_all(
+    graphs: Mapping[str, bytes], location: Path, provider: Provider, num_threads: int
+) -> dict[str, onnxruntime.InferenceSession]:
+    """Open the sessions side by side: onnxruntime optimises a graph without holding Python's lock."""
+    with ThreadPoolExecutor(max_workers=len(graphs)) as pool:
+        opening = {
+            part: pool.submit(
+                open_session, graph, name=f"{location}: {part}", provider=provider, num_threads=num_threads
+            )
+            for part, graph in graphs.items()
+        }
+        return {part: future.result() for part, future in opening.items()}
+
+
+def _check_graphs(bundle: Bundle) -> None:
+    """Inputs, outputs and widths of the graphs are those that the manifest promises."""
+    spec = bundle.manifest
+    state = [entry.name for entry in spec.detector.state]
+    _check_names(bundle, "detector", ["audio", "visual", "present", *state], _detector_outputs(spec.detector))
+    if spec.visual is not None:
+        _check_names(bundle, "visual", ["frames"], ["embedding"])
+        _check_width(bundle, "visual", spec.visual.embedding_dim)
+    if spec.motion is not None:
+        _check_names(bundle, "motion", ["luma", "time_s"], ["embedding"])
+        _check_width(bundle, "motion", spec.motion.embedding_dim)
+    if spec.audio is not None:
+        _check_names(bundle, "audio", ["waveform"], ["embedding"])
+        _check_width(bundle, "audio", spec.audio.embedding_dim)
+    wanted = {"audio": spec.audio_dim, "visual": spec.visual_dim}
+    for node in bundle.detector.get_inputs():
+        if node.name in wanted and isinstance(node.shape[-1], int) and node.shape[-1] != wanted[node.name]:
+            raise BundleError(
+                f"{bundle.path}: the detector takes {node.shape[-1]} numbers of {node.name} per snippet, the encoders "
+                f"give {wanted[node.name]}."
+            )
+
+
+def _detector_outputs(spec: DetectorSpec) -> list[str]:
+    return [
+        "scores",
+        "audio_scores",
+        "visual_scores",
+        "embedding",
+        *(f"{entry.name}_next" for entry in spec.state),
+    ]
+
+
+def _check_names(bundle: Bundle, part: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    session: onnxruntime.InferenceSession = getattr(bundle, part)
+    for kind, wanted, nodes in (
+        ("input", inputs, session.get_inputs()),
+        ("output", outputs, session.get_outputs()),
+    ):
+        found = {node.name for node in nodes}
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            raise BundleError(
+                f"{bundle.path}: the {part} graph has no {kind} called {', '.join(missing)} (it has {', '.join(sorted(found))})."
+            )
+
+
+def _check_width(bundle: Bundle, part: str, width: int) -> None:
+    session: onnxruntime.InferenceSession = getattr(bundle, part)
+    (output,) = (node for node in session.get_outputs() if node.name == "embedding")
+    if isinstance(output.shape[-1], int) and output.shape[-1] != width:
+        raise BundleError(
+            f"{bundle.path}: the {part} graph gives {output.shape[-1]} numbers, its manifest says {width}."
+        )

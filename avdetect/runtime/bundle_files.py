@@ -1,0 +1,224 @@
+"""The files of a bundle, from a directory or a ``.zip`` of one, checked against its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from avdetect.errors import BundleError
+from avdetect.manifest import SCHEMA_VERSION, FileEntry, Manifest
+from avdetect.runtime.onnx_scan import external_data_locations
+
+__all__ = ["BundleFiles", "default_bundle_path", "open_bundle_files", "read_manifest", "verify"]
+
+MANIFEST_NAME = "manifest.json"
+_MAX_MANIFEST_BYTES = 16 << 20
+
+
+def default_bundle_path() -> Path:
+    """The bundle that ships inside the package."""
+    return Path(__file__).parent.parent / "assets" / "default"
+
+
+class _Folder(Protocol):
+    def read(self, name: str) -> bytes: ...
+    def size(self, name: str) -> int: ...
+
+
+class _Directory:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def size(self, name: str) -> int:
+        return self._path(name).stat().st_size
+
+    def read(self, name: str) -> bytes:
+        return self._path(name).read_bytes()
+
+    def _path(self, name: str) -> Path:
+        path = (self.root / name).resolve()
+        if not path.is_relative_to(self.root.resolve()):  # a symbolic link that leads out
+            raise BundleError(f"{self.root}: {name} lies outside the bundle.")
+        return path
+
+
+class _Zip:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive = archive
+        manifests = [name for name in archive.namelist() if PurePosixPath(name).name == MANIFEST_NAME]
+        # The zip may hold the files or the directory of them: what holds the topmost manifest is the bundle.
+        top = min(manifests, key=lambda name: name.count("/"), default=MANIFEST_NAME)
+        self.prefix = top.removesuffix(MANIFEST_NAME)
+
+    def size(self, name: str) -> int:
+        return self.archive.getinfo(self.prefix + name).file_size
+
+    def read(self, name: str) -> bytes:
+        return self.archive.read(self.prefix + name)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFiles:
+    """A bundle whose manifest has been read; the other files are read, and checked, when asked for."""
+
+    path: Path
+    manifest: Manifest
+    _folder: _Folder
+
+    def read(self, entry: FileEntry) -> bytes:
+        """A file's bytes, verified.
+
+        Raises:
+            BundleError: it is missing, or its size or hash is not what the manifest says.
+        """
+        try:
+            size = self._folder.size(entry.path)
+            data = self._folder.read(entry.path) if size == entry.size else b""
+        except (OSError, KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise BundleError(f"{self.path}: {entry.path} cannot be read ({_reason(error)}).") from error
+        if size != entry.size:
+            raise BundleError(
+                f"{self.path}: {entry.path} is {size} bytes long, its manifest says {entry.size}; get the bundle again."
+            )
+        found = hashlib.sha256(data).hexdigest()
+        if found != entry.sha256:
+            raise BundleError(
+                f"{self.path}: {entry.path} is damaged or was changed (sha256 {found[:12]}..., its manifest says "
+                f"{entry.sha256[:12]}...); get the bundle again."
+            )
+        return data
+
+    def read_graph(self, graph: str) -> bytes:
+        """An ONNX graph's bytes, verified; it must hold its weights itself.
+
+        Raises:
+            BundleError: as for ``read``, or the graph is no ONNX model, or refers to files beside it.
+        """
+        entry = next(entry for entry in self.manifest.files if entry.path == graph)
+        data = self.read(entry)
+        try:
+            outside = external_data_locations(data)
+        except ValueError as error:
+            raise BundleError(f"{self.path}: {graph} is not an ONNX model ({error}).") from error
+        if outside:
+            raise BundleError(
+                f"{self.path}: {graph} keeps weights in other files ({', '.join(sorted(outside))}); save it as one file."
+            )
+        return data
+
+
+@contextmanager
+def open_bundle_files(path: Path) -> Iterator[BundleFiles]:
+    """Open a bundle and read its manifest.
+
+    Raises:
+        BundleError: there is no bundle at ``path``, or its manifest cannot be obeyed.
+    """
+    if path.is_dir():
+        directory = _Directory(path)
+        yield BundleFiles(path, _parse(path, _manifest_bytes(path, directory)), directory)
+    elif path.is_file():
+        try:
+            archive = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise BundleError(
+                f"{path} is neither a bundle's directory nor a .zip of one ({_reason(error)})."
+            ) from error
+        with archive:
+            folder = _Zip(archive)
+            yield BundleFiles(path, _parse(path, _manifest_bytes(path, folder)), folder)
+    else:
+        raise BundleError(f"there is no bundle at {path}.")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the bundle at ``path``; the other files are not looked at.
+
+    Raises:
+        BundleError: there is no bundle at ``path``, or its manifest cannot be obeyed.
+    """
+    with open_bundle_files(path) as files:
+        return files.manifest
+
+
+def verify(path: Path) -> list[FileEntry]:
+    """Check every file of the bundle at ``path`` against its manifest; give back the list.
+
+    Raises:
+        BundleError: the first thing that is wrong.
+    """
+    with open_bundle_files(path) as files:
+        graphs = {
+            part.graph
+            for part in (
+                files.manifest.visual,
+                files.manifest.motion,
+                files.manifest.audio,
+                files.manifest.detector,
+            )
+            if part is not None
+        }
+        for entry in files.manifest.files:
+            if entry.path in graphs:
+                files.read_graph(entry.path)
+            else:
+                files.read(entry)
+        return list(files.manifest.files)
+
+
+def _manifest_bytes(path: Path, folder: _Folder) -> bytes:
+    try:
+        if folder.size(MANIFEST_NAME) > _MAX_MANIFEST_BYTES:
+            raise BundleError(f"{path}: {MANIFEST_NAME} is larger than {_MAX_MANIFEST_BYTES >> 20} MiB.")
+        return folder.read(MANIFEST_NAME)
+    except (FileNotFoundError, KeyError) as error:
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST_NAME}.") from error
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise BundleError(f"{path}: {MANIFEST_NAME} cannot be read ({_reason(error)}).") from error
+
+
+def _parse(path: Path, text: bytes) -> Manifest:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BundleError(f"{path}: {MANIFEST_NAME} is not JSON ({error}).") from error
+    declared = str(data.get("schema_version", "")) if isinstance(data, dict) else ""
+    version, ours = _version(declared), _version(SCHEMA_VERSION)
+    if version is None or ours is None or version[0] != ours[0]:
+        raise BundleError(
+            f"{path}: its manifest has schema version {declared or 'none'}, this avdetect reads {SCHEMA_VERSION}; "
+            "use a bundle exported for this version, or another version of avdetect."
+        )
+    try:
+        # A newer minor version may say more than we know; in our own, an unknown key is a mistake.
+        manifest = Manifest.model_validate(data, extra="ignore" if version > ours else "forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"{path}: {MANIFEST_NAME} is not valid: {where + ': ' if where else ''}{first['msg']}."
+        ) from error
+    for entry in manifest.files:
+        pure = PurePosixPath(entry.path)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in entry.path or ":" in entry.path:
+            raise BundleError(f"{path}: {MANIFEST_NAME} names {entry.path}, which lies outside the bundle.")
+    return manifest
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    major, _, minor = text.partition(".")
+    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it is not there" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,211 @@
+"""Media -> snippets -> embeddings -> scores -> events: START READING HERE.
+
+    source.packets()      decode; one small picture per cell, sound at the model's rate   (thread "decode")
+    SnippetAssembler      both streams on the snippet grid
+    SnippetEncoder        the bundle's encoder graphs, in batches                         (thread "encode")
+    StreamingScorer       the bundle's detector graph, with its state                     (the caller's thread)
+    EventSegmenter        hysteresis, durations, gaps
+
+One pass, bounded queues in between, so memory does not grow with the length of the source; only the scores that
+``score`` gives back do (about 100 bytes a snippet).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from avdetect.errors import UsageError
+from avdetect.events.curve import ScoreCurve
+from avdetect.events.event import Event, SnippetScore
+from avdetect.events.segmenter import EventSegmenter
+from avdetect.features.encoders import EncoderSessions, SnippetEncoder
+from avdetect.manifest import EventRule
+from avdetect.media.packets import MediaInfo, MediaNote
+from avdetect.media.source import MediaSource, open_source
+from avdetect.runtime.bundle import Bundle
+from avdetect.runtime.result import Progress, ScoreResult, ScoreStats
+from avdetect.runtime.scorer import StreamingScorer
+from avdetect.snippets.assembler import SnippetAssembler
+from avdetect.snippets.grid import stream_plan
+from avdetect.stage import Ahead, through
+
+__all__ = ["ScoreOptions", "ScoreStream", "score", "stream"]
+
+_SNIPPETS_AHEAD = 32
+"""Between two threads; a snippet is about 0.2 MB."""
+_PROGRESS_INTERVAL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """What the operator chooses for one source."""
+
+    audio_track: int | None = None
+    """Which of several sound tracks to hear, from 0; ``None`` for the one a player would choose."""
+    start_s: float = 0.0
+    """Where to begin, in seconds from the start of the source."""
+    duration_s: float | None = None
+    """How much to score; ``None`` for all."""
+    decoder_threads: int = 0
+    """For the picture; 0 for as many as there are processors."""
+    batch_snippets: int = 8
+    """How many snippets the encoders take at once. No effect on the scores."""
+
+    def __post_init__(self) -> None:
+        if not self.start_s >= 0:
+            raise UsageError(f"start must not be negative, got {self.start_s:g} s.")
+        if self.duration_s is not None and not self.duration_s > 0:
+            raise UsageError(f"duration must be above zero, got {self.duration_s:g} s.")
+        if self.batch_snippets < 1:
+            raise UsageError(f"batch_snippets must be at least 1, got {self.batch_snippets}.")
+
+
+class ScoreStream(Iterator[SnippetScore]):
+    """The scores of one source, snippet by snippet, as they become known.
+
+    Decoding and encoding run ahead in threads of their own. Close it, or use it as a context manager, when it is left
+    before its end.
+    """
+
+    def __init__(self, source: str | Path, bundle: Bundle, options: ScoreOptions) -> None:
+        manifest = bundle.manifest
+        plan = stream_plan(manifest)
+        self.bundle = bundle
+        with ExitStack() as opened:
+            media = opened.enter_context(
+                open_source(
+                    source,
+                    plan,
+                    audio_track=options.audio_track,
+                    start_s=options.start_s,
+                    duration_s=options.duration_s,
+                    decoder_threads=options.decoder_threads or os.cpu_count() or 1,
+                )
+            )
+            assembler = SnippetAssembler(manifest, first_index=int(options.start_s / plan.hop))
+            snippets = opened.enter_context(
+                Ahead(through(media.packets(), assembler), max_items=_SNIPPETS_AHEAD, name="decode")
+            )
+            encoder = SnippetEncoder(
+                manifest,
+                EncoderSessions(bundle.visual, bundle.motion, bundle.audio),
+                batch_snippets=options.batch_snippets,
+                fixed_batch=not bundle.provider.is_cpu,
+            )
+            embeddings = opened.enter_context(
+                Ahead(through(snippets, encoder), max_items=_SNIPPETS_AHEAD, name="encode")
+            )
+            self._media: MediaSource = media
+            self._scores = through(embeddings, StreamingScorer(bundle))
+            self._opened = opened.pop_all()
+
+    @property
+    def media(self) -> MediaInfo:
+        """What the container says of itself."""
+        return self._media.info
+
+    @property
+    def notes(self) -> tuple[MediaNote, ...]:
+        """What was found out about the source so far."""
+        return tuple(self._media.notes)
+
+    def __next__(self) -> SnippetScore:
+        return next(self._scores)
+
+    def close(self) -> None:
+        """End the threads and close the source."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def stream(source: str | Path, *, bundle: Bundle | None = None, options: ScoreOptions = ScoreOptions()) -> ScoreStream:
+    """Score ``source`` snippet by snippet.
+
+    Args:
+        source: a file, a URL of one, a FIFO, or ``-`` for standard input.
+        bundle: ``None`` for the embedded default, on the device ``auto``.
+        options: what part of the source to score.
+
+    Raises:
+        MediaError: the source cannot be opened; while iterating, that nothing of it could be decoded.
+        BundleError: the bundle cannot be used.
+    """
+    return ScoreStream(source, Bundle.load() if bundle is None else bundle, options)
+
+
+def score(
+    source: str | Path,
+    *,
+    bundle: Bundle | None = None,
+    options: ScoreOptions = ScoreOptions(),
+    rules: Sequence[EventRule] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_score: Callable[[SnippetScore], None] | None = None,
+) -> ScoreResult:
+    """Find the events of ``source``.
+
+    Args:
+        source: a file, a URL of one, a FIFO, or ``-`` for standard input.
+        bundle: ``None`` for the embedded default, on the device ``auto``.
+        options: what part of the source to score.
+        rules: how scores become events, one rule per class; ``None`` for the bundle's own.
+        on_progress: called a few times a second.
+        on_score: called with the score of every snippet, in order.
+
+    Raises:
+        MediaError: the source cannot be opened, or nothing of it could be decoded.
+        BundleError: the bundle cannot be used.
+    """
+    started = time.monotonic()
+    with stream(source, bundle=bundle, options=options) as scores:
+        manifest = scores.bundle.manifest
+        names = manifest.class_names
+        segmenter = EventSegmenter(names, rules or [spec.rule for spec in manifest.classes], manifest.hop_s)
+        events: list[Event] = []
+        rows: list[SnippetScore] = []
+        reported = started
+        total_s = _expected_s(scores.media, options)
+        for row in scores:
+            rows.append(row)
+            events.extend(segmenter.push(row))
+            if on_score is not None:
+                on_score(row)
+            now = time.monotonic()
+            if on_progress is not None and now - reported >= _PROGRESS_INTERVAL_S:
+                reported = now
+                on_progress(Progress(row.span.end_s - options.start_s, total_s, now - started))
+        events.extend(segmenter.flush())
+        curve = ScoreCurve.collect(str(source), names, [spec.anomaly for spec in manifest.classes], rows)
+        stats = ScoreStats(
+            elapsed_s=time.monotonic() - started,
+            media_s=float((curve.end_s - curve.start_s).sum()),
+            num_snippets=len(rows),
+            providers=scores.bundle.providers,
+        )
+        return ScoreResult(
+            source=str(source),
+            media=scores.media,
+            curve=curve,
+            events=tuple(sorted(events, key=lambda event: (event.start_s, event.label))),
+            notes=scores.notes,
+            stats=stats,
+        )
+
+
+def _expected_s(media: MediaInfo, options: ScoreOptions) -> float | None:
+    """How much there is to score, as far as the container tells."""
+    if media.duration_s is None:
+        return options.duration_s
+    rest_s = max(media.duration_s - options.start_s, 0.0)
+    return rest_s if options.duration_s is None else min(rest_s, options.duration_s)

@@ -1,0 +1,97 @@
+"""Embeddings + detector state -> one score per snippet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avdetect.events.event import SnippetScore
+from avdetect.features.encoders import SnippetEmbedding
+from avdetect.runtime.bundle import Bundle
+from avdetect.timebase import Span
+
+__all__ = ["StreamingScorer"]
+
+_SCORES = ("scores", "audio_scores", "visual_scores")
+
+
+class StreamingScorer:
+    """Stage: runs the detector graph over a stream of any length at a constant cost per snippet.
+
+    The graph is called with one of the manifest's chunk sizes at a time. Its outputs run ``lookahead_snippets`` behind its
+    inputs: row ``k`` belongs to snippet ``k - lookahead_snippets``, and at the end of the stream as many absent
+    snippets push the last ones out.
+
+    Args:
+        bundle: whose detector to run.
+        max_chunk_snippets: the largest chunk to wait for; 1 for live feeds, where waiting costs latency.
+    """
+
+    def __init__(self, bundle: Bundle, *, max_chunk_snippets: int | None = None) -> None:
+        spec = bundle.manifest.detector
+        self._manifest = bundle.manifest
+        self._session = bundle.detector
+        sizes = [size for size in spec.chunk_snippets if max_chunk_snippets is None or size <= max_chunk_snippets]
+        self._sizes = sorted(sizes or [min(spec.chunk_snippets)], reverse=True)
+        self._state = {entry.name: np.zeros((1, *entry.shape), np.dtype(entry.dtype)) for entry in spec.state}
+        self._outputs = [*_SCORES, *(f"{entry.name}_next" for entry in spec.state)]
+        self._waiting: list[SnippetEmbedding] = []
+        self._unscored: deque[SnippetEmbedding] = deque()
+        self._rows_to_drop = spec.lookahead_snippets
+
+    def push(self, item: SnippetEmbedding) -> Iterable[SnippetScore]:
+        """Take the next snippet's embeddings; give back the scores that are now known."""
+        self._waiting.append(item)
+        return list(self._run(self._sizes[0])) if len(self._waiting) >= self._sizes[0] else ()
+
+    def flush(self) -> Iterable[SnippetScore]:
+        """The stream has ended: score what is waiting, and what waits for lookahead."""
+        scores = list(self._run_all())
+        self._waiting = [self._absent() for _ in range(self._manifest.detector.lookahead_snippets)]
+        scores.extend(self._run_all())
+        return scores
+
+    def _run_all(self) -> Iterator[SnippetScore]:
+        while self._waiting:
+            fitting = (size for size in self._sizes if size <= len(self._waiting))
+            yield from self._run(next(fitting, len(self._waiting)))
+
+    def _run(self, size: int) -> Iterator[SnippetScore]:
+        chunk, self._waiting = self._waiting[:size], self._waiting[size:]
+        results = self._session.run(
+            self._outputs,
+            {
+                "audio": np.stack([item.audio for item in chunk])[None],
+                "visual": np.stack([item.visual for item in chunk])[None],
+                "present": np.array([[(item.audio_present, item.visual_present) for item in chunk]]),
+                **self._state,
+            },
+        )
+        self._state = dict(zip(self._state, results[len(_SCORES) :], strict=True))
+        self._unscored.extend(chunk)
+        fused, heard, seen = (array[0] for array in results[: len(_SCORES)])
+        dropped = min(self._rows_to_drop, size)
+        self._rows_to_drop -= dropped
+        for row in range(dropped, size):
+            yield _score(self._unscored.popleft(), fused[row], heard[row], seen[row])
+
+    def _absent(self) -> SnippetEmbedding:
+        """Nothing heard and nothing seen: what the detector is told comes after the end."""
+        last = self._unscored[-1] if self._unscored else None
+        return SnippetEmbedding(
+            index=-1,
+            span=last.span if last else Span(0.0, 0.0),
+            audio=np.zeros(self._manifest.audio_dim, np.float32),
+            visual=np.zeros(self._manifest.visual_dim, np.float32),
+            audio_present=False,
+            visual_present=False,
+        )
+
+
+def _score(
+    item: SnippetEmbedding, fused: NDArray[np.float32], heard: NDArray[np.float32], seen: NDArray[np.float32]
+) -> SnippetScore:
+    return SnippetScore(item.index, item.span, fused, heard, seen, item.audio_present, item.visual_present)

@@ -1,0 +1,145 @@
+"""onnxruntime sessions on the execution provider that was asked for, or an error: never a silent fallback."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from avdetect.errors import BundleError, ProviderError, UsageError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["Provider", "choose_provider", "open_session"]
+
+_CPU = "CPUExecutionProvider"
+_NAMES = {"cpu": _CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_ERROR_LEVEL = 3  # onnxruntime's log severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Where onnxruntime is to run."""
+
+    name: str
+    """onnxruntime's name of the execution provider."""
+    device_index: int = 0
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it is the processor."""
+        return self.name == _CPU
+
+
+def choose_provider(device: str) -> Provider:
+    """The execution provider for ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``tensorrt`` or ``tensorrt:N``.
+
+    ``auto`` takes CUDA where the installed onnxruntime has it and a GPU answers, the CPU elsewhere.
+
+    Raises:
+        UsageError: ``device`` is none of these.
+        ProviderError: the installed onnxruntime lacks it, or no GPU answers.
+    """
+    match = re.fullmatch(r"(auto|cpu|cuda|tensorrt)(?::(\d+))?", device.strip().lower())
+    if match is None or (match[2] and match[1] in ("auto", "cpu")):
+        raise UsageError(f"device {device!r} is not known; choose auto, cpu, cuda, cuda:N or tensorrt.")
+    kind, index = match[1], int(match[2] or 0)
+    if kind == "cpu":
+        return Provider(_CPU)
+
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if kind == "auto":
+        return Provider(_NAMES["cuda"] if _NAMES["cuda"] in available and _num_gpus() > 0 else _CPU)
+    name = _NAMES[kind]
+    if name not in available:
+        raise ProviderError(
+            f"--device {device}: this onnxruntime has no {name} (it has {', '.join(available)}); "
+            "install onnxruntime-gpu in place of onnxruntime, or choose --device cpu."
+        )
+    if index >= _num_gpus():
+        raise ProviderError(
+            f"--device {device}: {_num_gpus()} NVIDIA GPU(s) answer on this machine; check the driver with nvidia-smi, "
+            "or choose --device cpu."
+        )
+    return Provider(name, index)
+
+
+def open_session(graph: bytes, *, name: str, provider: Provider, num_threads: int) -> onnxruntime.InferenceSession:
+    """Open ``graph`` on ``provider``.
+
+    Args:
+        graph: the ONNX model.
+        name: what to call it in messages.
+        provider: where to run it.
+        num_threads: of the CPU, for one run.
+
+    Raises:
+        ProviderError: onnxruntime did not load the provider.
+        BundleError: onnxruntime cannot read the graph.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.log_severity_level = _ERROR_LEVEL
+    # Threads that spin between runs take the processor from the decoder.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=_provider_list(provider))
+    except Exception as error:  # onnxruntime's exceptions have no common base but Exception
+        raise BundleError(f"{name} cannot be loaded by onnxruntime {onnxruntime.__version__}: {error}") from error
+    loaded = session.get_providers()
+    if loaded[0] != provider.name:
+        raise ProviderError(
+            f"{name}: asked for {provider.name}, onnxruntime loaded {', '.join(loaded)}; install the CUDA libraries it "
+            "needs (pip install 'onnxruntime-gpu[cuda,cudnn]'), or choose --device cpu."
+        )
+    return session
+
+
+def _provider_list(provider: Provider) -> list[Any]:
+    if provider.is_cpu:
+        return [_CPU]
+    _preload_cuda_libraries()
+    cuda = (_NAMES["cuda"], {"device_id": provider.device_index, "cudnn_conv_algo_search": "HEURISTIC"})
+    if provider.name == _NAMES["cuda"]:
+        return [cuda, _CPU]
+    cache_root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    engines = {
+        "device_id": provider.device_index,
+        "trt_fp16_enable": True,
+        "trt_engine_cache_enable": True,
+        "trt_timing_cache_enable": True,
+        "trt_engine_cache_path": os.path.join(cache_root, "avdetect", "tensorrt"),  # noqa: PTH118
+    }
+    return [(provider.name, engines), cuda, _CPU]
+
+
+@cache
+def _preload_cuda_libraries() -> None:
+    """Let onnxruntime find the CUDA libraries that pip installed."""
+    import onnxruntime
+
+    preload = getattr(onnxruntime, "preload_dlls", None)  # from 1.21 on
+    if preload is not None:
+        preload()
+
+
+@cache
+def _num_gpus() -> int:
+    """How many NVIDIA GPUs the driver reports; 0 without a driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        count = ctypes.c_int(0)
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+            return count.value
+    except (OSError, AttributeError):
+        pass
+    return 0
