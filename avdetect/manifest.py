@@ -129,8 +129,8 @@ class EventRule(_Part):
 
     A score is first smoothed by a centred mean over ``smooth_snippets``. An event opens when the smoothed score
     reaches ``on`` and closes when it falls below ``off``; two events of a class closer than ``merge_gap_s`` become
-    one; one shorter than ``min_duration_s`` is dropped; after an event has ended, another of the same class may open only
-    ``cooldown_s`` later.
+    one; one shorter than ``min_duration_s`` is dropped; after an event has ended, another of the same class may open
+    only ``cooldown_s`` later.
     """
 
     on: Probability = 0.5

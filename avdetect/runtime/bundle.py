@@ -150,7 +150,8 @@ def _check_names(bundle: Bundle, part: str, inputs: Sequence[str], outputs: Sequ
         missing = [name for name in wanted if name not in found]
         if missing:
             raise BundleError(
-                f"{bundle.path}: the {part} graph has no {kind} called {', '.join(missing)} (it has {', '.join(sorted(found))})."
+                f"{bundle.path}: the {part} graph has no {kind} called {', '.join(missing)} "
+                f"(it has {', '.join(sorted(found))})."
             )
 
 

@@ -110,7 +110,8 @@ class BundleFiles:
             raise BundleError(f"{self.path}: {graph} is not an ONNX model ({error}).") from error
         if outside:
             raise BundleError(
-                f"{self.path}: {graph} keeps weights in other files ({', '.join(sorted(outside))}); save it as one file."
+                f"{self.path}: {graph} keeps weights in other files ({', '.join(sorted(outside))}); "
+                "save it as one file."
             )
         return data
 

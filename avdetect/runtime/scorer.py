@@ -21,9 +21,9 @@ _SCORES = ("scores", "audio_scores", "visual_scores")
 class StreamingScorer:
     """Stage: runs the detector graph over a stream of any length at a constant cost per snippet.
 
-    The graph is called with one of the manifest's chunk sizes at a time. Its outputs run ``lookahead_snippets`` behind its
-    inputs: row ``k`` belongs to snippet ``k - lookahead_snippets``, and at the end of the stream as many absent
-    snippets push the last ones out.
+    The graph is called with one of the manifest's chunk sizes at a time. Its outputs run ``lookahead_snippets``
+    behind its inputs: row ``k`` belongs to snippet ``k - lookahead_snippets``, and at the end of the stream as many
+    absent snippets push the last ones out.
 
     Args:
         bundle: whose detector to run.
