@@ -1,1 +1,1 @@
-"""TODO."""
+"""Scores of snippets, and the events they amount to."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Events, scores and results on their way out: files, lines, documents."""
