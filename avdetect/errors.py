@@ -4,6 +4,7 @@
     ├── MediaError        a source cannot be opened, read or decoded
     ├── BundleError       a bundle is missing, damaged, of another version or contradicts itself
     ├── ProviderError     an execution provider was asked for and could not be loaded
+    ├── CheckpointError   a checkpoint is missing, damaged or not of the kind asked for
     ├── ScoresError       a file of saved scores cannot be read or written
     ├── OutputError       a result cannot be written where it was asked for
     └── UsageError        values that cannot be used together or at all (exit code 2 on the command line)
@@ -16,6 +17,7 @@ from __future__ import annotations
 __all__ = [
     "AvdetectError",
     "BundleError",
+    "CheckpointError",
     "MediaError",
     "OutputError",
     "ProviderError",
@@ -38,6 +40,10 @@ class BundleError(AvdetectError):
 
 class ProviderError(AvdetectError):
     """An execution provider was asked for and could not be loaded."""
+
+
+class CheckpointError(AvdetectError):
+    """A checkpoint is missing, damaged or not of the kind asked for."""
 
 
 class ScoresError(AvdetectError):

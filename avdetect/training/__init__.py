@@ -1,0 +1,1 @@
+"""From embeddings and video-level labels to a checkpoint (torch)."""
