@@ -66,7 +66,7 @@ def test_a_wheel_holds_every_module_of_the_sources(wheel: zipfile.ZipFile) -> No
         "avdetect_cli/py.typed",
         "avdetect_export/py.typed",
         "avdetect/assets/demo.mp4",
-        "avdetect/assets/bundle/manifest.json",
+        "avdetect/assets/default/manifest.json",
     ],
 )
 def test_a_wheel_holds_the_data_that_the_code_needs(wheel: zipfile.ZipFile, name: str) -> None:
@@ -87,7 +87,7 @@ def test_the_licence_and_the_notices_travel_with_the_wheel(wheel: zipfile.ZipFil
 
 
 def test_a_wheel_and_its_bundle_stay_small(wheel: zipfile.ZipFile) -> None:
-    bundle = [entry.file_size for entry in wheel.infolist() if entry.filename.startswith("avdetect/assets/bundle/")]
+    bundle = [entry.file_size for entry in wheel.infolist() if entry.filename.startswith("avdetect/assets/default/")]
 
     assert Path(str(wheel.filename)).stat().st_size <= MAX_WHEEL_BYTES
     assert sum(bundle) <= MAX_BUNDLE_BYTES
