@@ -1,1 +1,1 @@
-"""TODO."""
+"""Bytes to timestamped pictures and sound."""

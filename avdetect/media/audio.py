@@ -1,0 +1,160 @@
+"""Decoded sound of any layout, format and rate to mono chunks at one rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from math import ceil
+
+import numpy as np
+from av.audio.fifo import AudioFifo
+from av.audio.frame import AudioFrame as DecodedSound
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from numpy.typing import NDArray
+
+from avdetect.media.clock import ClockRepair
+from avdetect.media.damage import Damage
+from avdetect.media.decode import PresentationClock, decoded_sound
+from avdetect.media.demux import Demuxer
+from avdetect.media.packets import AudioChunk
+
+__all__ = ["AudioTrack"]
+
+BLOCK_S = 1
+"""Sound is resampled in pieces of this length: a call for each of 47 frames a second costs 2.5 times as much."""
+JITTER_S = 0.03
+"""Timestamps this far from where the samples before them ended are taken for imprecise; beyond, the clock is right."""
+
+Format = tuple[str, str, int]
+"""Sample format, channel layout, rate in Hz."""
+
+
+class AudioTrack:
+    """One audio stream, on the clock of the grid."""
+
+    def __init__(self, stream: AudioStream, demuxer: Demuxer, clock: ClockRepair, damage: Damage, rate_hz: int) -> None:
+        self.stream = stream
+        self._demuxer = demuxer
+        self._clock = clock
+        self._damage = damage
+        self._rate_hz = rate_hz
+        self.time_base = stream.time_base or Fraction(1, stream.rate)
+        self._frames: Iterator[DecodedSound | None] = iter(())
+        self.end: Fraction | None = None
+        """Where the sound so far ends, on the stream's clock."""
+
+    def start(self) -> Fraction | None:
+        """Decode up to the first sound; its time on the stream's clock, ``None`` if there is none to be had.
+
+        To be called again after a seek.
+        """
+        decoded = decoded_sound(self.stream, self._demuxer, self._clock, self._damage)
+        self._frames = decoded
+        first = next(decoded, None)
+        if first is None:
+            return None
+        self._frames = chain([first], decoded)
+        self.end = PresentationClock().ticks(first, 0) * self.time_base
+        return self.end
+
+    def chunks(self, origin: Fraction, begin: Fraction, end: Fraction | None) -> Iterator[AudioChunk | None]:
+        """Sound in ``[begin, end)``, seconds from ``origin``; ``None`` where the stream is starved."""
+        heard = begin
+        for chunk in self._runs(origin, end):
+            if chunk is None:
+                yield None
+                continue
+            trimmed = _within(chunk, heard, end, self._rate_hz)
+            if trimmed is not None:
+                heard = trimmed.time + Fraction(trimmed.samples.size, self._rate_hz)
+                self.end = origin + heard
+                yield trimmed
+
+    def _runs(self, origin: Fraction, end: Fraction | None) -> Iterator[AudioChunk | None]:
+        """Chunks of stretches without a hole; where timestamps overlap, so do the chunks."""
+        run: _Run | None = None
+        presentation = PresentationClock()
+        for frame in self._frames:
+            if frame is None:
+                yield None
+                continue
+            ticks = presentation.ticks(frame, round(frame.samples / (frame.sample_rate * self.time_base)))
+            if run is None or not run.continues(frame, ticks):
+                if run is not None:
+                    yield from run.finish()
+                run = _Run(frame, ticks, self.time_base, origin, self._rate_hz)
+            if end is not None and run.end >= end:
+                break
+            yield from run.push(frame)
+        if run is not None:
+            yield from run.finish()
+
+
+class _Run:
+    """A stretch of sound of one format without a hole, on its way through the resampler."""
+
+    def __init__(self, first: DecodedSound, ticks: int, time_base: Fraction, origin: Fraction, rate_hz: int) -> None:
+        self._format = _format(first)
+        self._ticks = ticks
+        self._time_base = float(time_base)
+        self._time = ticks * time_base - origin
+        self._rate_hz = rate_hz
+        self._num_in = 0
+        self._num_out = 0
+        self._fifo = AudioFifo()
+        # Float output is not scaled by default: two loud channels would add up to more than 1.
+        self._resampler = AudioResampler("flt", "mono", rate_hz, options={"rematrix_maxval": "1.0"})
+
+    @property
+    def end(self) -> Fraction:
+        """Where the samples so far end, seconds from the origin."""
+        return self._time + Fraction(self._num_in, self._format[2])
+
+    def continues(self, frame: DecodedSound, ticks: int) -> bool:
+        """Whether ``frame``, which starts at ``ticks``, goes on where this run ends, in the same format."""
+        if _format(frame) != self._format:
+            return False
+        late_s = (ticks - self._ticks) * self._time_base - self._num_in / self._format[2]
+        return abs(late_s) <= JITTER_S
+
+    def push(self, frame: DecodedSound) -> Iterator[AudioChunk]:
+        self._num_in += frame.samples
+        frame.pts = None  # the fifo would check it
+        self._fifo.write(frame)
+        if self._fifo.samples >= BLOCK_S * self._format[2]:
+            yield from self._resampled(self._fifo.read())
+
+    def finish(self) -> Iterator[AudioChunk]:
+        if self._fifo.samples:
+            yield from self._resampled(self._fifo.read())
+        yield from self._resampled(None)
+
+    def _resampled(self, block: DecodedSound | None) -> Iterator[AudioChunk]:
+        frames = self._resampler.resample(block)
+        pieces = [frame.to_ndarray()[0] for frame in frames if frame is not None]
+        if not pieces:
+            return
+        samples = _finite(np.concatenate(pieces).astype(np.float32, copy=False))
+        yield AudioChunk(self._time + Fraction(self._num_out, self._rate_hz), samples)
+        self._num_out += samples.size
+
+
+def _format(frame: DecodedSound) -> Format:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _finite(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Damaged float files hold infinities and worse; one would spoil every score after it."""
+    return np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _within(chunk: AudioChunk, begin: Fraction, end: Fraction | None, rate_hz: int) -> AudioChunk | None:
+    """The part of ``chunk`` in ``[begin, end)``; ``None`` if nothing is left."""
+    first = max(0, ceil((begin - chunk.time) * rate_hz))
+    last = chunk.samples.size if end is None else ceil((end - chunk.time) * rate_hz)
+    samples = chunk.samples[first : max(first, last)]
+    if samples.size == 0:
+        return None
+    return AudioChunk(chunk.time + Fraction(first, rate_hz), samples) if first else AudioChunk(chunk.time, samples)

@@ -1,0 +1,109 @@
+"""Timestamps that break off: jumps and wraps are repaired to one continuous clock, for all streams alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from av.packet import Packet
+from av.stream import Stream
+
+__all__ = ["ClockRepair", "Jump"]
+
+FORWARD_JUMP_S = 10
+"""A step ahead beyond this is a jump of the clock, in formats whose clock may jump (as in FFmpeg)."""
+ABSURD_JUMP_S = 30 * 3600
+"""A step ahead beyond this is a jump in every format (as in FFmpeg)."""
+BACKWARD_JUMP_S = 2
+"""A step back beyond this is a jump; a smaller one is an overlap."""
+WRAP_BITS = (33, 32)
+"""Widths after which counters start again at zero: MPEG's, and those of 32-bit formats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A repaired jump of the clock."""
+
+    time_s: Fraction
+    """Where, on the repaired clock."""
+    step_s: Fraction
+    """By how much the timestamps jumped."""
+
+
+@dataclass(slots=True)
+class _Track:
+    """State of one stream, in ticks of its time base."""
+
+    time_base: Fraction
+    forward_ticks: int
+    backward_ticks: int
+    offset: int = 0
+    """Repaired minus raw."""
+    expected: int | None = None
+    """Where the next packet should start on the repaired clock."""
+
+
+class ClockRepair:
+    """Shifts the timestamps of packets, stream by stream, so that the clock never jumps.
+
+    When the clock of the whole file jumps, each stream meets the jump at a slightly different place. The first
+    to meet it decides the shift and the others take the same one, so that they stay in step. A single stream that
+    pauses while another goes on has a gap, not a jump, and is left alone.
+    """
+
+    def __init__(self, streams: Iterable[Stream], *, clock_may_jump: bool) -> None:
+        """Repair ``streams``; ``clock_may_jump``: the format is one whose clock may jump ahead (MPEG-TS)."""
+        forward_s = FORWARD_JUMP_S if clock_may_jump else ABSURD_JUMP_S
+        self.jumps: list[Jump] = []
+        self._shifts: list[Fraction] = [Fraction(0)]
+        self._tracks: dict[int, _Track] = {}
+        for stream in streams:
+            time_base = stream.time_base or Fraction(1, 1_000_000)
+            self._tracks[stream.index] = _Track(time_base, int(forward_s / time_base), int(BACKWARD_JUMP_S / time_base))
+
+    def restart(self) -> None:
+        """Forget what comes next: the source is about to seek."""
+        for track in self._tracks.values():
+            track.expected = None
+
+    def repair(self, packet: Packet[Stream]) -> None:
+        """Shift ``packet.pts`` and ``packet.dts`` to the repaired clock, in place."""
+        raw = packet.dts if packet.dts is not None else packet.pts
+        if raw is None:
+            return
+        track = self._tracks[packet.stream_index]
+        if track.expected is not None:
+            step = raw + track.offset - track.expected
+            if not -track.backward_ticks <= step <= track.forward_ticks:
+                self._resync(track, raw)
+        track.expected = raw + track.offset + (packet.duration or 0)
+        if track.offset:
+            packet.dts = None if packet.dts is None else packet.dts + track.offset
+            packet.pts = None if packet.pts is None else packet.pts + track.offset
+
+    def _resync(self, track: _Track, raw: int) -> None:
+        assert track.expected is not None
+        step = raw + track.offset - track.expected
+        if step > 0 and self._another_is_near(track, raw + track.offset):
+            return
+        for offset in self._known_offsets(track):
+            if -track.backward_ticks <= raw + offset - track.expected <= track.forward_ticks:
+                track.offset = offset
+                return
+        track.offset = track.expected - raw
+        self._shifts.append(track.offset * track.time_base)
+        self.jumps.append(Jump(track.expected * track.time_base, step * track.time_base))
+
+    def _known_offsets(self, track: _Track) -> Iterable[int]:
+        """Those that other streams have taken, the newest first, and those of a counter that wrapped."""
+        yield from (round(shift / track.time_base) for shift in reversed(self._shifts))
+        yield from (track.offset + (1 << bits) for bits in WRAP_BITS)
+
+    def _another_is_near(self, track: _Track, stamp: int) -> bool:
+        time_s = stamp * track.time_base
+        return any(
+            abs(other.expected * other.time_base - time_s) <= FORWARD_JUMP_S
+            for other in self._tracks.values()
+            if other is not track and other.expected is not None
+        )

@@ -1,0 +1,308 @@
+"""A file, front to back, once: pictures and sound of the grid in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+from av.error import FFmpegError
+from av.format import Flags as FormatFlags
+
+from avdetect.errors import MediaError, UsageError
+from avdetect.media.audio import AudioTrack
+from avdetect.media.clock import ClockRepair
+from avdetect.media.container import (
+    audio_tracks,
+    choose_audio,
+    choose_video,
+    locate,
+    open_container,
+)
+from avdetect.media.damage import Damage, truncation_note
+from avdetect.media.demux import Demuxer
+from avdetect.media.packets import AudioChunk, MediaInfo, MediaNote, StreamPlan, VideoFrame
+from avdetect.media.planes import PictureMaker
+from avdetect.media.video import VideoTrack
+from avdetect.timebase import as_seconds
+
+__all__ = ["FileSource", "probe_file"]
+
+AUDIO_PREROLL_S = 1
+"""Sound handed out before the start: an audio window reaches back this far."""
+SEEK_MARGINS_S = (1, 15, 60)
+"""How far before the wanted time to seek; further if the first key frame found there lies too late."""
+TIME_BASE_HZ = 1_000_000
+"""FFmpeg's own, of containers."""
+_DECLARES_DURATION = frozenset({"mov", "matroska", "avi", "asf", "flv"})
+"""Formats that write down how long they are; for others FFmpeg estimates it, which proves no truncation."""
+PROBE_PLAN = StreamPlan(
+    hop=Fraction(1),
+    cells_per_snippet=1,
+    luma_size=(1, 1),
+    rgb_size=(1, 1),
+    rgb_cells=frozenset(),
+    rate_hz=16_000,
+)
+
+
+def probe_file(uri: str | Path) -> MediaInfo:
+    """See :func:`avdetect.media.source.probe`."""
+    with FileSource(uri, PROBE_PLAN) as source:
+        return source.info
+
+
+class FileSource:
+    """A finite source that FFmpeg reads; see :func:`avdetect.media.source.open_source`."""
+
+    def __init__(
+        self,
+        uri: str | Path,
+        plan: StreamPlan,
+        *,
+        audio_track: int | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        decoder_threads: int = 2,
+    ) -> None:
+        if start_s < 0 or (duration_s is not None and duration_s <= 0):
+            raise UsageError(
+                f"the start must not be negative and the duration positive, got {start_s:g} s and {duration_s} s."
+            )
+        self.notes: list[MediaNote] = []
+        self._plan = plan
+        self._audio_track = audio_track
+        self._decoder_threads = decoder_threads
+        self._location = locate(uri)
+        self._start = as_seconds(start_s)
+        self._end = None if duration_s is None else self._start + as_seconds(duration_s)
+        self._open()
+        try:
+            self._find_origin()
+            self.info = self._describe()
+            self._check_start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of files and decoders."""
+        self._demuxer.close()
+
+    def packets(self) -> Iterator[VideoFrame | AudioChunk]:
+        """Pictures and sound in order of time; see :meth:`avdetect.media.source.MediaSource.packets`."""
+        first_snippet = self._start // self._plan.hop * self._plan.hop
+        video_begin = max(Fraction(0), first_snippet - self._plan.hop)
+        audio_begin = max(Fraction(0), first_snippet - AUDIO_PREROLL_S)
+        if audio_begin > 0:
+            self._go_to(min(video_begin, audio_begin))
+        pictures: Iterator[VideoFrame | None] = iter(())
+        sound: Iterator[AudioChunk | None] = iter(())
+        if self._video is not None:
+            pictures = self._video.frames(self._origin, video_begin, self._end)
+        if self._audio is not None:
+            sound = self._audio.chunks(self._origin, audio_begin, self._end)
+        for item in _in_order_of_time(pictures, sound):
+            self._note_jumps()
+            yield item
+        self._note_losses()
+
+    def _open(self) -> None:
+        """Open the container and its decoders, at the beginning."""
+        plan = self._plan
+        container = open_container(self._location)
+        try:
+            video = choose_video(container) if plan.want_video else None
+            audio = choose_audio(container, self._audio_track, self._location.name) if plan.want_audio else None
+        except UsageError:
+            container.close()
+            raise
+        decodable = [s for s in (video, audio) if s is not None and s.codec_context is not None]
+        reopen = partial(open_container, self._location) if self._location.rereadable else None
+        clock_may_jump = bool(container.format.flags & cast(int, FormatFlags.ts_discont.value))
+        self._container = container
+        self._damage = Damage()
+        self._clock = ClockRepair(decodable, clock_may_jump=clock_may_jump)
+        self._demuxer = Demuxer(container, decodable, self._damage, reopen)
+        self._video: VideoTrack | None = None
+        self._audio: AudioTrack | None = None
+        if video is not None and video in decodable:
+            video.codec_context.thread_count = self._decoder_threads
+            video.codec_context.thread_type = "AUTO"
+            pictures = PictureMaker(plan.luma_size, plan.rgb_size)
+            self._video = VideoTrack(video, self._demuxer, self._clock, self._damage, plan, pictures)
+        if audio is not None and audio in decodable:
+            self._audio = AudioTrack(audio, self._demuxer, self._clock, self._damage, plan.rate_hz)
+
+    def _find_origin(self) -> None:
+        """Read up to the first picture and the first sound; the earlier one is the grid's origin.
+
+        Raises:
+            MediaError: there is neither.
+        """
+        self._starts = self._start_tracks()
+        plan, streams = self._plan, self._container.streams
+        if plan.want_video and self._video is None:
+            self.notes.append(_absence("no-video", "video", "picture", num_tracks=len(streams.video)))
+        if plan.want_audio and self._audio is None:
+            self.notes.append(_absence("no-audio", "audio", "sound", num_tracks=len(streams.audio)))
+        if not self._starts:
+            wanted = [kind for kind, is_wanted in (("video", plan.want_video), ("audio", plan.want_audio)) if is_wanted]
+            raise MediaError(f"{self._location.name}: holds no {' or '.join(wanted)} that can be decoded.")
+        self._origin = min(self._starts)
+
+    def _start_tracks(self) -> list[Fraction]:
+        """Decode up to the first picture and the first sound, drop a track without, and give their times."""
+        starts = []
+        if self._video is not None:
+            start = self._video.start()
+            if start is None:
+                self._demuxer.drop(self._video.stream)
+                self._video = None
+            else:
+                starts.append(start)
+        if self._audio is not None:
+            start = self._audio.start()
+            if start is None:
+                self._demuxer.drop(self._audio.stream)
+                self._audio = None
+            else:
+                starts.append(start)
+        return starts
+
+    def _go_to(self, begin: Fraction) -> None:
+        """Leave out most of what lies before ``begin`` (seconds from the origin), where the source allows it.
+
+        Where it does not, or where it does not land before what was asked for, all of it is read.
+        """
+        tracks = self._tracks()
+        needed = [max(begin + self._origin, start) for start in self._starts]
+        has_moved = False
+        for margin_s in SEEK_MARGINS_S:
+            target = begin + self._origin - margin_s
+            if not self._location.rereadable or target <= self._origin:
+                break
+            has_moved = True
+            self._clock.restart()
+            try:
+                self._demuxer.seek(tracks[0].stream, int(target / tracks[0].time_base))
+            except FFmpegError:
+                break
+            landed = [track.start() for track in tracks]  # None: that stream has ended by then
+            pairs = [(at, latest) for at, latest in zip(landed, needed, strict=True) if at is not None]
+            if pairs and all(at <= latest for at, latest in pairs):
+                return
+        if has_moved:
+            self.close()
+            self._open()
+            self._start_tracks()
+
+    def _tracks(self) -> list[VideoTrack | AudioTrack]:
+        return [track for track in (self._video, self._audio) if track is not None]
+
+    def _describe(self) -> MediaInfo:
+        container, video, audio = self._container, self._video, self._audio
+        duration_s = None
+        if container.duration is not None and container.duration > 0:
+            container_start_s = Fraction(container.start_time or 0, TIME_BASE_HZ)
+            duration_s = float(container_start_s + Fraction(container.duration, TIME_BASE_HZ) - self._origin)
+        info = MediaInfo(
+            uri=self._location.name,
+            format=container.format.name,
+            duration_s=duration_s,
+            origin_s=float(self._origin),
+            audio_tracks=audio_tracks(container),
+        )
+        if video is not None:
+            context = video.stream.codec_context
+            turned = video.rotation % 180 != 0
+            rate_hz = video.stream.average_rate or video.stream.guessed_rate
+            info = replace(
+                info,
+                video_codec=context.name,
+                width=context.height if turned else context.width,
+                height=context.width if turned else context.height,
+                frame_rate_hz=float(rate_hz) if rate_hz else None,
+                pixel_format=context.pix_fmt or "",
+                rotation=video.rotation,
+            )
+        if audio is not None:
+            context_of_audio = audio.stream.codec_context
+            info = replace(
+                info,
+                audio_codec=context_of_audio.name,
+                audio_rate_hz=context_of_audio.rate,
+                audio_channels=context_of_audio.layout.nb_channels,
+            )
+        return info
+
+    def _check_start(self) -> None:
+        duration_s = self.info.duration_s
+        if duration_s is not None and self._start > 0 and self._start >= duration_s:
+            raise UsageError(
+                f"{self._location.name}: lasts {duration_s:.2f} s, so it cannot be started at {float(self._start):g} s."
+            )
+
+    def _note_jumps(self) -> None:
+        for jump in self._clock.jumps:
+            time_s = float(jump.time_s - self._origin)
+            message = f"The timestamps jump by {float(jump.step_s):+.2f} s at {time_s:.2f} s; the clock was repaired."
+            self.notes.append(MediaNote("timestamp-jump", message, time_s))
+        self._clock.jumps.clear()
+
+    def _note_losses(self) -> None:
+        """Once all is read: what could not be decoded, and what is missing at the end."""
+        notes = [self._damage.note()]
+        if self._end is None and not _DECLARES_DURATION.isdisjoint(self.info.format.split(",")):
+            ends = [track.end for track in self._tracks() if track.end is not None]
+            reached_s = float(max(ends) - self._origin)
+            notes.append(truncation_note(self._declared_s(), reached_s))
+        self.notes += [note for note in notes if note is not None]
+
+    def _declared_s(self) -> float | None:
+        """Declared end, from the origin, of the longer of the streams read, or of the file where they say nothing."""
+        ends = [
+            ((track.stream.start_time or 0) + track.stream.duration) * track.time_base - self._origin
+            for track in self._tracks()
+            if track.stream.duration is not None
+        ]
+        return float(max(ends)) if ends else self.info.duration_s
+
+
+def _absence(code: str, kind: str, what: str, *, num_tracks: int) -> MediaNote:
+    reason = f"has no {kind} track" if num_tracks == 0 else f"has {kind} that cannot be decoded"
+    return MediaNote(code, f"The file {reason}: it is scored without {what}.")
+
+
+def _in_order_of_time(
+    pictures: Iterator[VideoFrame | None], sound: Iterator[AudioChunk | None]
+) -> Iterator[VideoFrame | AudioChunk]:
+    """Merge two streams, each in order of time; one that gives ``None`` is starved until the other has gone on."""
+    streams: list[Iterator[VideoFrame | AudioChunk | None]] = [pictures, sound]
+    heads: list[VideoFrame | AudioChunk | None] = [None, None]
+    live = [0, 1]
+    while live:
+        for i in list(live):
+            if heads[i] is None:
+                try:
+                    heads[i] = next(streams[i])
+                except StopIteration:
+                    live.remove(i)
+        ready = [(head.time, i) for i in live if (head := heads[i]) is not None]
+        if ready:
+            _, earliest = min(ready)
+            head, heads[earliest] = heads[earliest], None
+            assert head is not None
+            yield head

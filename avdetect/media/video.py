@@ -1,0 +1,196 @@
+"""Decoded pictures to at most one small picture per cell of the grid."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from math import ceil
+from statistics import median
+
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame as DecodedPicture
+from av.video.stream import VideoStream
+
+from avdetect.media.clock import ClockRepair
+from avdetect.media.damage import Damage
+from avdetect.media.decode import PresentationClock, decoded_pictures
+from avdetect.media.demux import Demuxer
+from avdetect.media.packets import StreamPlan, VideoFrame
+from avdetect.media.planes import PictureMaker
+
+__all__ = ["CellClock", "VideoTrack", "clockwise_rotation"]
+
+HOLD_INTERVALS = Fraction(3, 2)
+"""A picture stands in for missing ones for one and a half frame intervals, and for a hop at least."""
+MEDIAN_INTERVALS = 9
+DEFAULT_FRAME_RATE_HZ = Fraction(25)
+"""For streams that state none."""
+COVERED_CELLS_KEPT = 1024
+
+
+class CellClock:
+    """Ticks of a stream to cells of the grid, in whole numbers: a ``Fraction`` per packet would be felt."""
+
+    def __init__(self, time_base: Fraction, origin: Fraction, cell: Fraction) -> None:
+        """``time_base``: seconds per tick; ``origin``: of the grid, on the stream's clock; ``cell``: its length."""
+        scale, shift = time_base / cell, origin / cell
+        self._factor = scale.numerator * shift.denominator
+        self._bias = shift.numerator * scale.denominator
+        self._divisor = scale.denominator * shift.denominator
+
+    def cell(self, ticks: int) -> int:
+        """Which cell, counted from the origin, ``ticks`` lies in."""
+        return (ticks * self._factor - self._bias) // self._divisor
+
+
+@dataclass(slots=True)
+class _Picked:
+    """The last picture so far that starts in its cell."""
+
+    frame: DecodedPicture
+    ticks: int
+    cell: int
+
+
+class VideoTrack:
+    """One video stream, laid on the grid of a plan."""
+
+    def __init__(
+        self,
+        stream: VideoStream,
+        demuxer: Demuxer,
+        clock: ClockRepair,
+        damage: Damage,
+        plan: StreamPlan,
+        pictures: PictureMaker,
+    ) -> None:
+        self.stream = stream
+        self._context = stream.codec_context
+        self._demuxer = demuxer
+        self._clock = clock
+        self._damage = damage
+        self._plan = plan
+        self._pictures = pictures
+        self.time_base = stream.time_base or 1 / DEFAULT_FRAME_RATE_HZ
+        rate_hz = stream.average_rate or stream.guessed_rate or DEFAULT_FRAME_RATE_HZ
+        self._interval = 1 / Fraction(rate_hz)
+        self._intervals = deque[int](maxlen=MEDIAN_INTERVALS)
+        self._intra_only = stream.codec.intra_only
+        self._grid: CellClock | None = None
+        self._covered: set[int] = set()
+        self._sparing = False
+        self._frames: Iterator[DecodedPicture | None] = iter(())
+        self.end: Fraction | None = None
+        """Where the last picture seen so far ends, on the stream's clock."""
+        self.rotation = 0
+
+    def start(self) -> Fraction | None:
+        """Decode up to the first picture; its time on the stream's clock, ``None`` if there is none to be had.
+
+        To be called again after a seek.
+        """
+        self._covered.clear()
+        self._intervals.clear()
+        decoded = decoded_pictures(self.stream, self._demuxer, self._clock, self._damage, self._admit)
+        self._frames = decoded
+        first = next(decoded, None)
+        if first is None:
+            return None
+        self.rotation = clockwise_rotation(first)
+        self._frames = chain([first], decoded)
+        self.end = PresentationClock().ticks(first, 0) * self.time_base
+        return self.end
+
+    def frames(self, origin: Fraction, begin: Fraction, end: Fraction | None) -> Iterator[VideoFrame | None]:
+        """The last picture that starts in each cell; ``None`` where the stream is starved.
+
+        Args:
+            origin: of the grid, on the stream's clock.
+            begin: seconds from the origin; the first picture is the one on show then.
+            end: seconds from the origin; no picture that starts then or later.
+        """
+        grid = self._grid = CellClock(self.time_base, origin, self._plan.cell)
+        begin_cell = begin // self._plan.cell
+        end_ticks = None if end is None else ceil((origin + end) / self.time_base)
+        presentation, usual_ticks = PresentationClock(), round(self._interval / self.time_base)
+        picked: _Picked | None = None
+        seen_cell = begin_cell - 1
+        for frame in self._frames:
+            if frame is None:
+                yield None
+                continue
+            ticks = presentation.ticks(frame, usual_ticks)
+            if end_ticks is not None and ticks >= end_ticks:
+                break
+            if picked is not None:
+                if ticks <= picked.ticks:
+                    continue
+                self._intervals.append(ticks - picked.ticks)
+            cell = grid.cell(ticks)
+            if picked is not None and picked.cell < cell and begin_cell < cell:
+                shown_cell = self._last_cell(picked, origin, cell)
+                if begin_cell <= shown_cell:
+                    yield self._convert(picked, origin, seen_cell, shown_cell)
+                    seen_cell = shown_cell
+            picked = _Picked(frame, ticks, cell)
+            self.end = ticks * self.time_base + self._interval
+        if picked is not None:
+            shown_cell = self._last_cell(picked, origin, None)
+            if begin_cell <= shown_cell:
+                yield self._convert(picked, origin, seen_cell, shown_cell)
+
+    def _admit(self, packet: Packet[Stream]) -> bool:
+        """Spare the decoder what the grid does not need: pictures that no other refers to, in cells that have one.
+
+        Reordered pictures come after those they refer to, so that it is known in time.
+        """
+        if self._grid is None or packet.pts is None or packet.is_discard:
+            spare = False
+        else:
+            cell = self._grid.cell(packet.pts)
+            spare = cell in self._covered
+            if len(self._covered) > COVERED_CELLS_KEPT:
+                self._covered = {c for c in self._covered if c > cell - COVERED_CELLS_KEPT // 2}
+            self._covered.add(cell)
+        if self._intra_only:
+            return not spare
+        if spare != self._sparing:
+            self._context.skip_frame = "NONREF" if spare else "DEFAULT"
+            self._sparing = spare
+        return True
+
+    def _last_cell(self, picked: _Picked, origin: Fraction, next_cell: int | None) -> int:
+        """The last cell in which the picture is on show: until the next one, but no longer than it is held."""
+        end = picked.ticks * self.time_base - origin + self._hold()
+        held = ceil(end / self._plan.cell) - 1
+        return held if next_cell is None else min(held, next_cell - 1)
+
+    def _hold(self) -> Fraction:
+        interval = self._interval
+        if len(self._intervals) == MEDIAN_INTERVALS:
+            interval = max(interval, Fraction(median(self._intervals)) * self.time_base)
+        return max(self._plan.hop, HOLD_INTERVALS * interval)
+
+    def _convert(self, picked: _Picked, origin: Fraction, seen_cell: int, shown_cell: int) -> VideoFrame:
+        """Small pictures of a frame on show up to ``shown_cell``; others were on show up to ``seen_cell``."""
+        per_snippet = self._plan.cells_per_snippet
+        # A snippet whose RGB cell went by without a picture takes the next one in it.
+        first_cell = max(seen_cell + 1, picked.cell // per_snippet * per_snippet)
+        cells = range(first_cell, min(shown_cell, first_cell + per_snippet - 1) + 1)
+        wants_rgb = any(cell % per_snippet in self._plan.rgb_cells for cell in cells)
+        rotation = clockwise_rotation(picked.frame)
+        return VideoFrame(
+            time=picked.ticks * self.time_base - origin,
+            hold=self._hold(),
+            luma=self._pictures.luma(picked.frame, rotation),
+            rgb=self._pictures.rgb(picked.frame, rotation) if wants_rgb else None,
+        )
+
+
+def clockwise_rotation(frame: DecodedPicture) -> int:
+    """Degrees clockwise, a multiple of 90, by which a player turns the picture."""
+    return -round(frame.rotation / 90) * 90 % 360
