@@ -1,71 +1,71 @@
-"""From a decoded picture's components to full-range luma and RGB, by the picture's own colour tags.
+"""From a picture's components to full-range luma and RGB, by the picture's own colour tags.
 
-The codes are those of ITU-T H.273, which FFmpeg and the containers use.
+Matrices have the codes of ITU-T H.273, which containers, codecs and FFmpeg use.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.media.resample import FRACTION_BITS
 
-__all__ = ["Conversion", "conversion"]
+__all__ = ["ColourConversion", "rgb_conversions", "yuv_conversions"]
 
-LUMA_COEFFICIENTS = {
-    1: (0.2126, 0.0722),  # BT.709
+_BT_709, _BT_601 = 1, 6
+_RED_AND_BLUE = {
+    _BT_709: (0.2126, 0.0722),
     4: (0.30, 0.11),  # FCC
     5: (0.299, 0.114),  # BT.601, 625 lines
-    6: (0.299, 0.114),  # BT.601, 525 lines
+    _BT_601: (0.299, 0.114),  # BT.601, 525 lines
     7: (0.212, 0.087),  # SMPTE 240M
     9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
-    10: (0.2627, 0.0593),  # BT.2020, constant luminance: close, and what players do
+    10: (0.2627, 0.0593),  # BT.2020, constant luminance: not linear, but shown so by players
 }
-"""Matrix code -> the shares of red and blue in luma."""
-BT_709, BT_601 = 1, 6
-COEFFICIENT_BITS = 13
-SHIFT = FRACTION_BITS + COEFFICIENT_BITS
+"""Matrix -> the shares of red and blue in luma."""
+_HD_WIDTH, _HD_HEIGHT = 1280, 577
+"""From here on, either way, pictures without a matrix are taken for BT.709, as players do."""
+_COEFFICIENT_BITS = 13
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Conversion:
-    """Integer arithmetic from components with ``FRACTION_BITS`` to 8 bits: ``(matrix @ components + bias) >> SHIFT``."""
+class ColourConversion:
+    """``gains @ (components - zeros)`` in integers, rounded to nearest, within 0 .. 255."""
 
-    luma: NDArray[np.int32]
-    """``(components,)``: full-range luma."""
-    luma_bias: int
-    rgb: NDArray[np.int32]
-    """``(3, components)``."""
-    rgb_bias: NDArray[np.int32]
-    """``(3,)``."""
+    def __init__(self, gains: NDArray[np.float64], zeros: NDArray[np.float64]) -> None:
+        """Gains are ``(channels, components)``, zeros ``(components,)`` on the scale of 8 bits."""
+        self._gains = np.rint(gains * (1 << _COEFFICIENT_BITS))
+        self._bias = 0.5 * (1 << FRACTION_BITS + _COEFFICIENT_BITS) - self._gains @ (zeros * (1 << FRACTION_BITS))
+
+    @property
+    def num_components(self) -> int:
+        """How many components it takes: 1, or 3."""
+        return int(self._gains.shape[1])
+
+    def __call__(self, components: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Convert ``(components, height, width)`` with ``FRACTION_BITS`` to ``(height, width, channels)``."""
+        # The integers, of 31 bits at most, are exact in float64, which has BLAS.
+        sums = self._gains @ components.reshape(len(components), -1).astype(np.float64) + self._bias[:, None]
+        values = np.clip(sums.astype(np.int32) >> (FRACTION_BITS + _COEFFICIENT_BITS), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(values.T).reshape(*components.shape[1:], len(values))
 
 
-@lru_cache(maxsize=64)
-def conversion(
-    matrix_code: int, full_range: bool, components: int, is_rgb: bool, height: int, width: int
-) -> Conversion:
-    """The arithmetic for pictures tagged so.
+def yuv_conversions(
+    matrix: int, *, full_range: bool, grey: bool, height: int, width: int
+) -> tuple[ColourConversion, ColourConversion]:
+    """From luma and chroma to luma (from the first component alone) and to RGB.
 
     Args:
-        matrix_code: H.273 MatrixCoefficients. Unspecified and unknown ones are taken as players take them: BT.709 for high
-            definition, BT.601 below.
+        matrix: what the picture is tagged with; where unspecified or unknown, its size decides.
         full_range: black and white are 0 and 255, not 16 and 235.
-        components: 1 for grey pictures, 3 for others.
-        is_rgb: the components are red, green and blue.
+        grey: there is no chroma.
         height: of the picture.
         width: of the picture.
     """
-    if matrix_code not in LUMA_COEFFICIENTS:
-        matrix_code = BT_709 if width >= 1280 or height > 576 else BT_601
-    red, blue = LUMA_COEFFICIENTS[BT_601 if is_rgb else matrix_code]
+    if matrix not in _RED_AND_BLUE:
+        matrix = _BT_709 if width >= _HD_WIDTH or height >= _HD_HEIGHT else _BT_601
+    red, blue = _RED_AND_BLUE[matrix]
     green = 1 - red - blue
-    if is_rgb:
-        return _fixed_point(np.array([red, green, blue]), np.eye(3), np.zeros(3))
-    luma_gain = 1.0 if full_range else 255 / 219
-    chroma_gain = 1.0 if full_range else 255 / 224
+    luma_gain, chroma_gain = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)
     to_rgb = np.array(
         [
             [1, 0, 2 * (1 - red)],
@@ -73,15 +73,14 @@ def conversion(
             [1, 2 * (1 - blue), 0],
         ]
     ) * [luma_gain, chroma_gain, chroma_gain]
-    zero = np.array([0 if full_range else 16, 128, 128])
-    return _fixed_point(np.array([luma_gain, 0, 0])[:components], to_rgb[:, :components], zero[:components])
+    zeros = np.array([0 if full_range else 16, 128, 128])
+    used = slice(1 if grey else 3)
+    return ColourConversion(np.array([[luma_gain]]), zeros[:1]), ColourConversion(to_rgb[:, used], zeros[used])
 
 
-def _fixed_point(
-    luma: NDArray[np.float64], rgb: NDArray[np.float64], zero: NDArray[np.float64]
-) -> Conversion:
-    """``luma`` and ``rgb`` of components minus ``zero``, as integers; the bias rounds to nearest."""
-    whole = np.vstack([luma, rgb]) * (1 << COEFFICIENT_BITS)
-    matrix = np.rint(whole).astype(np.int32)
-    bias = (1 << (SHIFT - 1)) - matrix @ (zero.astype(np.int32) << FRACTION_BITS)
-    return Conversion(matrix[0], int(bias[0]), matrix[1:], bias[1:].astype(np.int32))
+def rgb_conversions() -> tuple[ColourConversion, ColourConversion]:
+    """From red, green and blue to luma, as FFmpeg makes it, and to RGB."""
+    red, blue = _RED_AND_BLUE[_BT_601]
+    return ColourConversion(np.array([[red, 1 - red - blue, blue]]), np.zeros(3)), ColourConversion(
+        np.eye(3), np.zeros(3)
+    )

@@ -1,189 +1,229 @@
 """Decoded pictures -> small luma and RGB pictures, straight from the decoder's planes.
 
-Each component is resampled from its own plane to the wanted size, then the colours are converted, by the picture's own
-matrix and range, at that size only.
+Each component is resampled from its own plane to the wanted size; colours are converted there, by the picture's own
+matrix and range.
+
+``benchmarks/pixel_path.py`` compares the ways to do it. The compiled kernel is the fastest throughout, FFmpeg's
+swscale comes next for luma, numpy last; but numba takes half a second to load, in which numpy makes a thousand
+pictures. So numpy begins, and the kernel takes over in long runs. Their results are equal to the last bit, which
+swscale's would not be.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import re
+import threading
+import time
+from dataclasses import dataclass
 
 import av
 import numpy as np
 from av.video.frame import VideoFrame as DecodedFrame
+from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 from avdetect.errors import MediaError
-from avdetect.media.colour import SHIFT, Conversion, conversion
-from avdetect.media.resample import Axis, Plane, resample
+from avdetect.media.colour import ColourConversion, rgb_conversions, yuv_conversions
+from avdetect.media.resample import Axis, Plane, Resample, resample
 
 __all__ = ["PictureMaker"]
 
-PLANAR = re.compile(r"(gray|yuva?j?4[0-4][0-4]p|gbra?p)((9|10|12|14|16)le)?")
-"""Formats with a plane per component and samples in the low bits."""
-SEMI_PLANAR = re.compile(r"nv(12|21|16|24|42)")
-"""Formats with the two chroma components interleaved in one plane."""
-FULL_RANGE = 2
+_PLANAR = re.compile(r"(gray|yuva?j?4[0-4][0-4]p|gbra?p)((9|10|12|14|16)le)?")
+"""Formats with a plane per component and the samples in the low bits of their 8 or 16."""
+_SEMI_PLANAR = re.compile(r"nv(12|21|16|24|42)")
+"""Formats with the chroma components interleaved in one plane."""
+_FULL_RANGE = 2
 """FFmpeg's AVCOL_RANGE_JPEG."""
-UNSPECIFIED_RANGE = 0
+_UNSPECIFIED_RANGE = 0
+_MAX_RECIPES = 16
+"""Kinds of pictures remembered; one source has one or two, whatever more there are is damage."""
+_SWITCH_AFTER_S = 0.5
+"""Time spent in numpy after which the compiled kernel is loaded: what loading takes (0.2 .. 0.4 s for numba, 0.3 s for
+the kernel from its cache), so that at worst twice the time of the better choice is spent, whatever the length."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Component:
+    """Where a component lies in a frame, and the weights to resample it."""
+
+    plane: int
+    offset: int
+    """Samples from the beginning of the plane."""
+    step: int
+    height: int
+    width: int
+    depth: int
+    rows: Axis
+    columns: Axis
+
+    def of(self, planes: tuple[VideoPlane, ...]) -> Plane:
+        """The component in the planes of a frame."""
+        buffer = planes[self.plane]
+        dtype = np.uint8 if self.depth == 8 else np.uint16
+        # A plane has the buffer protocol; its type stub does not say so.
+        samples = np.frombuffer(buffer, dtype)[self.offset :]  # type: ignore[call-overload]
+        stride = buffer.line_size // samples.itemsize
+        return Plane(samples, self.height, self.width, stride, self.step, self.depth)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Recipe:
+    """How to make a small picture of frames of one kind."""
+
+    size: tuple[int, int]
+    """Before the picture is turned upright."""
+    components: tuple[_Component, ...]
+    conversion: ColourConversion
 
 
 class PictureMaker:
-    """Makes small pictures of decoded frames, whose size, format and colour tags may change at any time.
+    """Makes small upright pictures of decoded frames, whose size, format and colour tags may change at any time.
 
     Not for several threads at once.
     """
 
-    def __init__(
-        self, luma_size: tuple[int, int], rgb_size: tuple[int, int], *, compiled: bool | None = None
-    ) -> None:
-        """Sizes are ``(height, width)``.
+    def __init__(self, luma_size: tuple[int, int], rgb_size: tuple[int, int], *, compiled: bool | None = None) -> None:
+        """Sizes are ``(height, width)``; a picture of size ``(0, 0)`` costs nothing.
 
         Args:
             luma_size: of the pictures of :meth:`luma`.
             rgb_size: of the pictures of :meth:`rgb`.
-            compiled: use the compiled kernel from the start or never; ``None``: when there is enough work for it.
+            compiled: use the compiled kernel from the start, or never; ``None``: once there has been enough work.
         """
         self._luma_size = luma_size
         self._rgb_size = rgb_size
-        self._axes: dict[tuple[int, int, float, float], Axis] = {}
+        self._recipes: dict[tuple[object, ...], _Recipe] = {}
+        self._resample: Resample = resample
+        self._until_switch_s = _SWITCH_AFTER_S if compiled is None else math.inf
+        if compiled:
+            self._resample = _compiled_resample()
 
     def luma(self, frame: DecodedFrame, rotation: int) -> NDArray[np.uint8]:
         """Full-range luma, ``(height, width)``.
 
         Args:
-            frame: as decoded.
-            rotation: degrees clockwise, a multiple of 90, by which a player turns the picture.
+            frame: as decoded. Alpha is ignored, interlaced fields stay woven.
+            rotation: degrees clockwise, a multiple of 90, by which a player turns the frame.
+
+        Raises:
+            MediaError: The pixel format cannot be read.
         """
-        frame = _readable(frame)
-        planes, colours = _planes(frame), _conversion(frame)
-        if not frame.format.is_rgb:
-            planes = planes[:1]
-        small = self._components(frame, planes, _before_rotation(self._luma_size, rotation))
-        weights = colours.luma[: len(planes)]
-        total = sum(component * weight for component, weight in zip(small, weights, strict=True))
-        picture = np.clip((total + colours.luma_bias) >> SHIFT, 0, 255).astype(np.uint8)
-        return _rotated(picture, rotation)
+        return self._picture(frame, rotation, rgb=False)[..., 0]
 
     def rgb(self, frame: DecodedFrame, rotation: int) -> NDArray[np.uint8]:
-        """RGB, ``(height, width, 3)``; arguments as for :meth:`luma`."""
+        """RGB, ``(height, width, 3)``; arguments and errors as for :meth:`luma`."""
+        return self._picture(frame, rotation, rgb=True)
+
+    def _picture(self, frame: DecodedFrame, rotation: int, *, rgb: bool) -> NDArray[np.uint8]:
+        size = self._rgb_size if rgb else self._luma_size
+        if 0 in size:
+            return np.zeros((*size, 3 if rgb else 1), np.uint8)
         frame = _readable(frame)
-        colours = _conversion(frame)
-        small = self._components(frame, _planes(frame), _before_rotation(self._rgb_size, rotation))
-        picture = np.empty((*small[0].shape, 3), np.uint8)
-        for channel in range(3):
-            total = sum(
-                component * weight for component, weight in zip(small, colours.rgb[channel], strict=True)
-            )
-            picture[..., channel] = np.clip((total + colours.rgb_bias[channel]) >> SHIFT, 0, 255)
-        return _rotated(picture, rotation)
+        recipe = self._recipe(frame, size if rotation % 180 == 0 else size[::-1], rgb)
+        components = np.empty((len(recipe.components), *recipe.size), np.int32)
+        planes = frame.planes
+        began = time.thread_time()
+        for component, out in zip(recipe.components, components, strict=True):
+            self._resample(component.of(planes), component.rows, component.columns, out)
+        self._count(time.thread_time() - began)
+        picture = recipe.conversion(components)
+        return np.ascontiguousarray(np.rot90(picture, -(rotation // 90))) if rotation % 360 else picture
 
-    def _components(
-        self, frame: DecodedFrame, planes: list[Plane], size: tuple[int, int]
-    ) -> list[NDArray[np.int32]]:
-        """Every plane at ``size``."""
-        return [
-            resample(
-                plane,
-                self._axis(
-                    plane.height, size[0], frame.height / _subsampling(frame.height, plane.height), 0.0
-                ),
-                self._axis(
-                    plane.width,
-                    size[1],
-                    frame.width / _subsampling(frame.width, plane.width),
-                    _chroma_shift(frame, _subsampling(frame.width, plane.width)),
-                ),
-            )
-            for plane in planes
-        ]
+    def _recipe(self, frame: DecodedFrame, size: tuple[int, int], rgb: bool) -> _Recipe:
+        key = (frame.format.name, frame.height, frame.width, frame.colorspace, frame.color_range, size, rgb)
+        recipe = self._recipes.get(key)
+        if recipe is None:
+            if len(self._recipes) >= _MAX_RECIPES:
+                self._recipes.clear()
+            recipe = self._recipes[key] = _recipe(frame, size, rgb=rgb)
+        return recipe
 
-    def _axis(self, size: int, outputs: int, extent: float, shift: float) -> Axis:
-        key = (size, outputs, extent, shift)
-        if key not in self._axes:
-            self._axes[key] = Axis.build(size, outputs, extent=extent, shift=shift)
-        return self._axes[key]
+    def _count(self, seconds: float) -> None:
+        """Load the compiled kernel, in the background, once numpy has worked long enough."""
+        self._until_switch_s -= seconds
+        if self._until_switch_s <= 0:
+            self._until_switch_s = math.inf
+            threading.Thread(target=self._switch, name="avdetect-kernels").start()
+
+    def _switch(self) -> None:
+        try:
+            self._resample = _compiled_resample()
+        except Exception:  # Whatever keeps numba from working, the pictures are the same without it.
+            _log.warning("The compiled pixel kernel cannot be loaded; going on with numpy.", exc_info=True)
+
+
+def _compiled_resample() -> Resample:
+    from avdetect.media import kernels
+
+    return kernels.resample
 
 
 def _readable(frame: DecodedFrame) -> DecodedFrame:
-    """``frame`` itself, or a copy in a format that :func:`_planes` knows, with the same colours; alpha is dropped."""
+    """``frame`` where its planes can be read as they are, or else the same picture in a format where they can."""
     name = frame.format.name
-    known = PLANAR.fullmatch(name) or SEMI_PLANAR.fullmatch(name)
-    if known and all(plane.line_size > 0 for plane in frame.planes):
+    if (_PLANAR.fullmatch(name) or _SEMI_PLANAR.fullmatch(name)) and all(p.line_size > 0 for p in frame.planes):
         return frame
     if frame.format.is_rgb or frame.format.has_palette or name.startswith("xyz"):
         target = "gbrp"
-    elif all(component.is_luma or component.is_alpha for component in frame.format.components):
-        target = "gray"
-    else:
+    elif any(component.is_chroma for component in frame.format.components):
         target = "yuv444p"
+    else:
+        target = "gray"
+    if name == target:  # Stored bottom-up: another depth makes swscale copy it.
+        target += "10le"
     try:
         return frame.reformat(format=target)
     except (av.FFmpegError, ValueError) as error:
-        raise MediaError(f"cannot convert pictures of format {name}: {error}") from error
+        raise MediaError(f"pictures of the pixel format {name} cannot be read: {error}.") from error
 
 
-def _planes(frame: DecodedFrame) -> list[Plane]:
-    """The components of a readable frame, alpha apart: luma and chroma, or red, green and blue."""
-    interleaved = SEMI_PLANAR.fullmatch(frame.format.name) is not None
-    chroma_offsets = (1, 0) if frame.format.name in ("nv21", "nv42") else (0, 1)
-    planes = []
-    for at, component in enumerate(frame.format.components):
-        if component.is_alpha:
-            continue
-        buffer = frame.planes[component.plane]
-        dtype: type[np.uint8 | np.uint16] = np.uint8 if component.bits == 8 else np.uint16
-        samples = np.frombuffer(buffer, dtype)  # type: ignore[arg-type]  # a plane is a buffer
-        chroma_pair = interleaved and at > 0
-        planes.append(
-            Plane(
-                samples[chroma_offsets[at - 1] :] if chroma_pair else samples,
-                component.width,
+def _recipe(frame: DecodedFrame, size: tuple[int, int], *, rgb: bool) -> _Recipe:
+    """How to make luma or RGB of ``size`` from frames like ``frame``."""
+    pixel_format = frame.format
+    full_range = _is_full_range(frame)
+    if pixel_format.is_rgb:
+        to_luma, to_rgb = rgb_conversions()
+    else:
+        to_luma, to_rgb = yuv_conversions(
+            frame.colorspace,
+            full_range=full_range,
+            grey=pixel_format.name.startswith("gray"),
+            height=frame.height,
+            width=frame.width,
+        )
+    conversion = to_rgb if rgb else to_luma
+    components = []
+    for at, component in enumerate(pixel_format.components[: conversion.num_components]):
+        # How many luma samples there are to a sample of this component, along each axis.
+        tall = 4 // pixel_format.chroma_height(4) if component.is_chroma else 1
+        wide = 4 // pixel_format.chroma_width(4) if component.is_chroma else 1
+        # Chroma sits in the middle of its luma samples, but in video on the column of the left one.
+        shift = 0.0 if full_range else 0.5 / wide - 0.5
+        interleaved = component.is_chroma and _SEMI_PLANAR.fullmatch(pixel_format.name) is not None
+        second = (at == 2) != (pixel_format.name in ("nv21", "nv42"))
+        components.append(
+            _Component(
+                component.plane,
+                1 if interleaved and second else 0,
+                2 if interleaved else 1,
                 component.height,
-                buffer.line_size // samples.itemsize,
-                2 if chroma_pair else 1,
+                component.width,
                 component.bits,
+                Axis.build(component.height, size[0], extent=frame.height / tall),
+                Axis.build(component.width, size[1], extent=frame.width / wide, shift=shift),
             )
         )
-    return planes
-
-
-def _conversion(frame: DecodedFrame) -> Conversion:
-    components = sum(not component.is_alpha for component in frame.format.components)
-    return conversion(
-        int(frame.colorspace),
-        _is_full_range(frame),
-        components,
-        frame.format.is_rgb,
-        frame.height,
-        frame.width,
-    )
+    return _Recipe(size, tuple(components), conversion)
 
 
 def _is_full_range(frame: DecodedFrame) -> bool:
-    """By the tag; where there is none, grey is full and YUV limited, as FFmpeg has it."""
-    name = frame.format.name
-    if "j" in name:
+    """By the tag; without one grey is full and YUV is limited, as FFmpeg has it."""
+    if "j" in frame.format.name:
         return True
-    if frame.color_range == UNSPECIFIED_RANGE:
-        return name.startswith("gray")
-    return int(frame.color_range) == FULL_RANGE
-
-
-def _subsampling(luma: int, chroma: int) -> int:
-    """How many luma samples there are to a chroma sample along an axis."""
-    return -(-luma // chroma) if chroma else 1
-
-
-def _chroma_shift(frame: DecodedFrame, subsampling: int) -> float:
-    """Where chroma samples sit: with the left luma sample in video (MPEG-2 on), in the middle in JPEG."""
-    return 0.0 if _is_full_range(frame) else 0.5 / subsampling - 0.5
-
-
-def _before_rotation(size: tuple[int, int], rotation: int) -> tuple[int, int]:
-    return (size[1], size[0]) if rotation % 180 else size
-
-
-def _rotated(picture: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
-    """``picture`` turned clockwise."""
-    return np.ascontiguousarray(np.rot90(picture, -rotation // 90)) if rotation % 360 else picture
+    if frame.color_range == _UNSPECIFIED_RANGE:
+        return frame.format.name.startswith("gray")
+    return int(frame.color_range) == _FULL_RANGE
