@@ -14,7 +14,6 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from avdetect.media.clock import ClockRepair
 from avdetect.media.damage import Damage
 from avdetect.media.decode import PresentationClock, decoded_sound
 from avdetect.media.demux import Demuxer
@@ -34,10 +33,9 @@ Format = tuple[str, str, int]
 class AudioTrack:
     """One audio stream, on the clock of the grid."""
 
-    def __init__(self, stream: AudioStream, demuxer: Demuxer, clock: ClockRepair, damage: Damage, rate_hz: int) -> None:
+    def __init__(self, stream: AudioStream, demuxer: Demuxer, damage: Damage, rate_hz: int) -> None:
         self.stream = stream
         self._demuxer = demuxer
-        self._clock = clock
         self._damage = damage
         self._rate_hz = rate_hz
         self.time_base = stream.time_base or Fraction(1, stream.rate)
@@ -50,7 +48,7 @@ class AudioTrack:
 
         To be called again after a seek.
         """
-        decoded = decoded_sound(self.stream, self._demuxer, self._clock, self._damage)
+        decoded = decoded_sound(self.stream, self._demuxer, self._damage)
         self._frames = decoded
         first = next(decoded, None)
         if first is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from dataclasses import dataclass
@@ -62,13 +61,23 @@ def locate(uri: str | Path) -> Location:
         raise MediaError(f"{name!r}: not a file name: {error}.") from error
     if stat.S_ISDIR(status.st_mode):
         raise MediaError(f"{name}: is a directory, not a media file.")
-    if not os.access(name, os.R_OK):
-        raise MediaError(f"{name}: no permission to read it.")
     regular = stat.S_ISREG(status.st_mode)
-    if regular and status.st_size == 0:
-        raise MediaError(f"{name}: is empty (0 bytes).")
+    if regular:  # opening a FIFO would wait for its writer, and take what it writes
+        _check_readable(name)
+        if status.st_size == 0:
+            raise MediaError(f"{name}: is empty (0 bytes).")
     # With the protocol spelt out, a colon in the name is no protocol of its own.
     return Location(name, f"file:{name}", rereadable=regular, timeout_s=None)
+
+
+def _check_readable(name: str) -> None:
+    try:
+        with Path(name).open("rb"):
+            pass
+    except PermissionError as error:
+        raise MediaError(f"{name}: no permission to read it.") from error
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be read: {error.strerror}.") from error
 
 
 def open_container(location: Location) -> InputContainer:

@@ -14,7 +14,6 @@ from av.stream import Stream
 from av.video.frame import VideoFrame as DecodedPicture
 from av.video.stream import VideoStream
 
-from avdetect.media.clock import ClockRepair
 from avdetect.media.damage import Damage
 from avdetect.media.demux import Demuxer, Lull
 
@@ -26,7 +25,6 @@ FrameT = TypeVar("FrameT", DecodedPicture, DecodedSound)
 def decoded_pictures(
     stream: VideoStream,
     demuxer: Demuxer,
-    clock: ClockRepair,
     damage: Damage,
     admit: Callable[[Packet[Stream]], bool],
 ) -> Iterator[DecodedPicture | None]:
@@ -35,25 +33,21 @@ def decoded_pictures(
     Args:
         stream: which.
         demuxer: where its packets come from.
-        clock: repairs their timestamps.
         damage: is told of what cannot be decoded.
         admit: is asked for every packet, in decoding order, whether to decode it.
     """
-    return _frames(stream, stream.codec_context.decode, demuxer, clock, damage, admit)
+    return _frames(stream, stream.codec_context.decode, demuxer, damage, admit)
 
 
-def decoded_sound(
-    stream: AudioStream, demuxer: Demuxer, clock: ClockRepair, damage: Damage
-) -> Iterator[DecodedSound | None]:
+def decoded_sound(stream: AudioStream, demuxer: Demuxer, damage: Damage) -> Iterator[DecodedSound | None]:
     """Frames of sound in order; ``None`` where the stream is starved and the other one should go on."""
-    return _frames(stream, stream.codec_context.decode, demuxer, clock, damage, lambda packet: True)
+    return _frames(stream, stream.codec_context.decode, demuxer, damage, lambda packet: True)
 
 
 def _frames(
     stream: Stream,
     decode: Callable[[Packet[Stream] | None], list[FrameT]],
     demuxer: Demuxer,
-    clock: ClockRepair,
     damage: Damage,
     admit: Callable[[Packet[Stream]], bool],
 ) -> Iterator[FrameT | None]:
@@ -61,7 +55,6 @@ def _frames(
         if packet is Lull.STARVED:
             yield None
             continue
-        clock.repair(packet)
         if not admit(packet):
             continue
         try:

@@ -12,6 +12,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from avdetect.errors import MediaError
+from avdetect.media.clock import ClockRepair
 from avdetect.media.damage import Damage
 
 __all__ = ["Demuxer", "Lull"]
@@ -40,14 +41,27 @@ class Demuxer:
         self,
         container: InputContainer,
         streams: Sequence[Stream],
+        clock: ClockRepair,
         damage: Damage,
         reopen: Callable[[], InputContainer] | None,
     ) -> None:
-        """Read ``streams`` of ``container``; ``reopen`` opens the same source again, ``None`` for pipes."""
+        """Read some streams of a container.
+
+        Args:
+            container: open, at its beginning.
+            streams: which.
+            clock: repairs timestamps; it has to see packets in the order of the file.
+            damage: is told of what cannot be read.
+            reopen: opens the same source again; ``None`` for pipes.
+        """
         self._container = container
+        self._clock = clock
         self._damage = damage
         self._reopen = reopen
-        self._queues: dict[int, deque[Packet[Stream]]] = {stream.index: deque() for stream in streams}
+        self._queues: dict[int, deque[tuple[Packet[Stream], int | None]]] = {
+            stream.index: deque() for stream in streams
+        }
+        """Packets, and their decoding timestamps as the file has them."""
         self._queued_bytes = 0
         self._last_dts: dict[int, int | None] = {stream.index: None for stream in streams}
         self._main = _reader(container, set(self._queues), damage)
@@ -57,27 +71,32 @@ class Demuxer:
     def pull(self, index: int) -> Packet[Stream] | Lull:
         """Next packet of the stream with this index."""
         if index in self._own:
-            return next(self._own[index], Lull.END)
+            packet = next(self._own[index], None)
+            if packet is None:
+                return Lull.END
+            self._clock.repair(packet)
+            return packet
         queue = self._queues[index]
         while not queue:
             if self._is_full():
-                if not self._separate(index):
-                    return Lull.STARVED
-                return self.pull(index)
+                return self.pull(index) if self._separate(index) else Lull.STARVED
             packet = next(self._main, None)
             if packet is None:
                 return Lull.END
             if packet.stream_index in self._queues and packet.stream_index not in self._own:
-                self._queues[packet.stream_index].append(packet)
+                dts = packet.dts
+                self._clock.repair(packet)
+                self._queues[packet.stream_index].append((packet, dts))
                 self._queued_bytes += packet.size
-        packet = queue.popleft()
+        packet, dts = queue.popleft()
         self._queued_bytes -= packet.size
-        self._last_dts[index] = packet.dts if packet.dts is not None else self._last_dts[index]
+        if dts is not None:
+            self._last_dts[index] = dts
         return packet
 
     def drop(self, stream: Stream) -> None:
         """Read this stream no longer."""
-        self._queued_bytes -= sum(packet.size for packet in self._queues.pop(stream.index))
+        self._queued_bytes -= sum(packet.size for packet, _ in self._queues.pop(stream.index))
         self._own.pop(stream.index, None)
         stream.discard = Discard.all
 
@@ -88,6 +107,7 @@ class Demuxer:
             FFmpegError: the container cannot seek.
         """
         self._container.seek(ticks, stream=stream)
+        self._clock.restart()
         for queue in self._queues.values():
             queue.clear()
         self._queued_bytes = 0

@@ -135,16 +135,16 @@ class FileSource:
         self._container = container
         self._damage = Damage()
         self._clock = ClockRepair(decodable, clock_may_jump=clock_may_jump)
-        self._demuxer = Demuxer(container, decodable, self._damage, reopen)
+        self._demuxer = Demuxer(container, decodable, self._clock, self._damage, reopen)
         self._video: VideoTrack | None = None
         self._audio: AudioTrack | None = None
         if video is not None and video in decodable:
             video.codec_context.thread_count = self._decoder_threads
             video.codec_context.thread_type = "AUTO"
             pictures = PictureMaker(plan.luma_size, plan.rgb_size)
-            self._video = VideoTrack(video, self._demuxer, self._clock, self._damage, plan, pictures)
+            self._video = VideoTrack(video, self._demuxer, self._damage, plan, pictures)
         if audio is not None and audio in decodable:
-            self._audio = AudioTrack(audio, self._demuxer, self._clock, self._damage, plan.rate_hz)
+            self._audio = AudioTrack(audio, self._demuxer, self._damage, plan.rate_hz)
 
     def _find_origin(self) -> None:
         """Read up to the first picture and the first sound; the earlier one is the grid's origin.
@@ -195,7 +195,6 @@ class FileSource:
             if not self._location.rereadable or target <= self._origin:
                 break
             has_moved = True
-            self._clock.restart()
             try:
                 self._demuxer.seek(tracks[0].stream, int(target / tracks[0].time_base))
             except FFmpegError:

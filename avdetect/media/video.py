@@ -15,7 +15,6 @@ from av.stream import Stream
 from av.video.frame import VideoFrame as DecodedPicture
 from av.video.stream import VideoStream
 
-from avdetect.media.clock import ClockRepair
 from avdetect.media.damage import Damage
 from avdetect.media.decode import PresentationClock, decoded_pictures
 from avdetect.media.demux import Demuxer
@@ -63,7 +62,6 @@ class VideoTrack:
         self,
         stream: VideoStream,
         demuxer: Demuxer,
-        clock: ClockRepair,
         damage: Damage,
         plan: StreamPlan,
         pictures: PictureMaker,
@@ -71,7 +69,6 @@ class VideoTrack:
         self.stream = stream
         self._context = stream.codec_context
         self._demuxer = demuxer
-        self._clock = clock
         self._damage = damage
         self._plan = plan
         self._pictures = pictures
@@ -95,7 +92,7 @@ class VideoTrack:
         """
         self._covered.clear()
         self._intervals.clear()
-        decoded = decoded_pictures(self.stream, self._demuxer, self._clock, self._damage, self._admit)
+        decoded = decoded_pictures(self.stream, self._demuxer, self._damage, self._admit)
         self._frames = decoded
         first = next(decoded, None)
         if first is None:
