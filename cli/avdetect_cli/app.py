@@ -1,0 +1,176 @@
+"""The ``avdetect`` command: its sub-commands, and the one place where errors become exit codes.
+
+    0    done
+    1    some input failed, or a result could not be written
+    2    misuse: an option or a combination of them that cannot be obeyed
+    130  interrupted; what was finished is kept
+
+Nothing heavy is imported here or at the top of a command's module, so that ``--help`` is instant. That is also why
+the help is typer's plain one: drawing it with rich takes twice as long.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import defaultdict
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from avdetect.errors import AvdetectError, UsageError
+from avdetect_cli.commands.bundle import show, verify
+from avdetect_cli.commands.demo import demo
+from avdetect_cli.commands.doctor import doctor
+from avdetect_cli.commands.events import events
+from avdetect_cli.commands.score import score
+
+__all__ = ["app", "main"]
+
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
+_DEBUG_VARIABLE = "AVDETECT_DEBUG"
+
+
+class _Cli(TyperGroup):
+    """Turns every error into a sentence on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a broken pipe shows here at the latest
+            return result
+        except (typer.Exit, typer.Abort):
+            raise
+        except UsageError as error:
+            raise _stop(str(error), 2) from error
+        except AvdetectError as error:
+            raise _stop(str(error), 1) from error
+        except KeyboardInterrupt as error:
+            raise _stop("interrupted.", _INTERRUPTED) from error
+        except BrokenPipeError as error:
+            _silence_stdout()
+            raise typer.Exit(_BROKEN_PIPE) from error
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] in ("typer", "click"):  # misuse, which typer explains itself
+                raise
+            raise _bug(error, ctx) from error
+
+
+class _Command(TyperCommand):
+    """A command whose plain help lists its options under headings, as rich's help would."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections[getattr(parameter, "rich_help_panel", None) or kind].append(record)
+        for heading in sorted(sections, key=lambda heading: heading == "Options"):  # the general ones last
+            with formatter.section(heading):
+                formatter.write_dl(sections[heading])
+
+
+def _stop(message: str, code: int) -> typer.Exit:
+    typer.echo(f"avdetect: {message}", err=True)
+    return typer.Exit(code)
+
+
+def _bug(error: Exception, ctx: Any) -> Exception:
+    """What to raise for an error that nobody foresaw: itself for who debugs, a short message for all others."""
+    if ctx.params.get("debug") or os.environ.get(_DEBUG_VARIABLE):
+        return error
+    return _stop(
+        f"internal error ({type(error).__name__}: {error}). This is a bug in avdetect: please report it with what "
+        f"`avdetect --debug {ctx.invoked_subcommand} ...` and `avdetect doctor` print.",
+        1,
+    )
+
+
+def _silence_stdout() -> None:
+    """Who read our output has left: let the interpreter's own last flush go nowhere instead of complaining."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"avdetect {version('avdetect')}")
+        raise typer.Exit
+
+
+_EXAMPLES = """\b
+Examples:
+  avdetect demo                 score the clip that ships with the package
+  avdetect score video.mp4      find events; avdetect score --help says more
+  avdetect doctor               what is installed, what is missing
+"""
+
+_EXAMPLES_OF_SCORE = """\b
+Examples:
+  avdetect score video.mp4
+  avdetect score video.mp4 --report video.html
+  avdetect score videos/ --jobs 2 --format csv -o events.csv
+  avdetect score "cam*/**/*.mkv" --json --quiet > results.jsonl
+  avdetect score video.mp4 --threshold 0.6 --threshold gunshot=0.4
+  avdetect score video.mp4 --scores video.npz
+  ffmpeg -i rtsp://camera/1 -t 60 -c copy -f mpegts - | avdetect score -
+
+Exit codes: 0 done, 1 some input failed, 2 misuse, 130 interrupted.
+"""
+
+_EXAMPLES_OF_EVENTS = """\b
+Examples:
+  avdetect score video.mp4 --scores video.npz
+  avdetect events video.npz --threshold 0.3 --merge-gap 3
+  avdetect events video.npz --classes siren,crash --format srt -o video.srt
+"""
+
+app = typer.Typer(
+    name="avdetect",
+    cls=_Cli,
+    help="Find events in video with sound: when, how sure, and whether they were heard or seen.",
+    epilog=_EXAMPLES,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave."),
+    ] = False,
+    debug: Annotated[  # read by _bug()
+        bool, typer.Option("--debug", help=f"Show the traceback of internal errors (or set {_DEBUG_VARIABLE}=1).")
+    ] = False,
+) -> None:
+    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+        # A file name that the terminal's encoding lacks is shown escaped, as stderr does by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if debug:
+        os.environ[_DEBUG_VARIABLE] = "1"  # for the threads that score
+
+
+app.command(cls=_Command, epilog=_EXAMPLES_OF_SCORE, no_args_is_help=True)(score)
+app.command(cls=_Command, epilog=_EXAMPLES_OF_EVENTS, no_args_is_help=True)(events)
+app.command(cls=_Command)(demo)
+app.command(cls=_Command)(doctor)
+
+_bundle = typer.Typer(help="Look into a model bundle, or check it.", rich_markup_mode=None, no_args_is_help=True)
+_bundle.command(cls=_Command)(show)
+_bundle.command(cls=_Command)(verify)
+app.add_typer(_bundle, name="bundle")
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,92 @@
+"""``avdetect bundle``: looks into a model bundle, or checks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from avdetect.manifest import Manifest
+
+__all__ = ["show", "verify"]
+
+_Path = Annotated[
+    Path | None,
+    typer.Argument(metavar="[PATH]", help="A bundle's folder or a .zip of one.", show_default="the embedded one"),
+]
+
+
+def show(
+    path: _Path = None,
+    json: Annotated[bool, typer.Option("--json", help="The manifest itself.")] = False,
+) -> None:
+    """Show what a bundle is: classes and their rules, graphs, latency, origins."""
+    from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
+
+    location = default_bundle_path() if path is None else path
+    manifest = read_manifest(location)
+    if json:
+        typer.echo(manifest.model_dump_json(indent=2))
+    else:
+        typer.echo("\n".join(_describe(location, manifest)))
+
+
+def verify(path: _Path = None) -> None:
+    """Check every file of a bundle against the size and hash in its manifest."""
+    from avdetect.runtime import bundle_files
+
+    location = bundle_files.default_bundle_path() if path is None else path
+    entries = bundle_files.verify(location)
+    total = sum(entry.size for entry in entries)
+    typer.echo(f"{location}: {len(entries)} files, {_megabytes(total)}, all as the manifest says.")
+
+
+def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
+    yield f"{manifest.name} {manifest.version}, {manifest.created}"
+    yield f"  at         {location}"
+    yield f"  size       {_megabytes(sum(entry.size for entry in manifest.files))} in {len(manifest.files)} files"
+    yield f"  hop        {manifest.hop_s:g} s"
+    yield f"  latency    {manifest.latency_s:g} s lookahead"
+    yield f"  hears      {_hears(manifest)}"
+    yield f"  sees       {_sees(manifest)}"
+    yield ""
+    width = max(len("class"), *(len(name) for name in manifest.class_names))
+    yield f"  {'class':<{width}}    on   off  at least  merges within  cooldown  anomaly"
+    for spec in manifest.classes:
+        rule = spec.rule
+        yield (
+            f"  {spec.name:<{width}}  {rule.on:.2f}  {rule.off:.2f}  {rule.min_duration_s:>6.2f} s  "
+            f"{rule.merge_gap_s:>11.2f} s  {rule.cooldown_s:>6.2f} s  {'yes' if spec.anomaly else 'no'}"
+        )
+    if manifest.calibration:
+        yield ""
+        yield f"  Thresholds: {manifest.calibration}"
+    if manifest.licences:
+        yield ""
+        yield from (f"  {notice}" for notice in manifest.licences)
+
+
+def _hears(manifest: Manifest) -> str:
+    audio = manifest.audio
+    if audio is None:
+        return "nothing"
+    return f"{audio.window_samples / audio.rate_hz:.3g} s windows at {audio.rate_hz / 1000:g} kHz, {audio.graph}"
+
+
+def _sees(manifest: Manifest) -> str:
+    parts = []
+    if manifest.visual is not None:
+        visual = manifest.visual
+        count = visual.frames_per_snippet
+        parts.append(f"{count} picture{'' if count == 1 else 's'} of {visual.width}x{visual.height}, {visual.graph}")
+    if manifest.motion is not None:
+        motion = manifest.motion
+        parts.append(f"motion in {motion.cells_per_snippet} of {motion.width}x{motion.height}, {motion.graph}")
+    return "; ".join(parts) or "nothing"
+
+
+def _megabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.1f} MB"

@@ -1,0 +1,124 @@
+"""How far scoring is, on a terminal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from avdetect.runtime.result import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+__all__ = ["ProgressDisplay"]
+
+
+class ProgressDisplay:
+    """One bar on stderr for every source being scored, and one for all of them where there are many.
+
+    Leaves nothing behind: what comes after is the result's place. Nothing is drawn, and nothing of rich is loaded,
+    before the first progress is reported; by then decoding runs beside it.
+
+    Args:
+        num_sources: how many there are to score.
+        enabled: ``False`` to draw nothing at all.
+    """
+
+    def __init__(self, num_sources: int, *, enabled: bool) -> None:
+        self._num_sources = num_sources
+        self._enabled = enabled
+        self._lock = threading.Lock()
+        self._bars: Bars | None = None
+        self._overall: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._num_done = 0
+
+    def update(self, source: str, progress: Progress) -> None:
+        """Report how far ``source`` is. Any thread may call it."""
+        if not self._enabled:
+            return
+        with self._lock:
+            bars = self._started()
+            if source not in self._tasks:
+                self._tasks[source] = bars.add_task(_short(source), total=None, speed="", left="")
+            speed = progress.done_s / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
+            left = ""
+            if progress.total_s is not None and speed > 0:
+                left = f"{_clock(max(progress.total_s - progress.done_s, 0.0) / speed)} left"
+            bars.update(
+                self._tasks[source],
+                completed=progress.done_s,
+                total=progress.total_s,
+                speed=f"{speed:.3g}x real time",
+                left=left,
+            )
+
+    def finish(self, source: str) -> None:
+        """Take the bar of ``source`` away. Any thread may call it."""
+        with self._lock:
+            self._num_done += 1
+            if self._bars is None:
+                return
+            if source in self._tasks:
+                self._bars.remove_task(self._tasks.pop(source))
+            if self._overall is not None:
+                self._bars.update(self._overall, completed=self._num_done)
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Leave the terminal to someone else for a moment."""
+        with self._lock:
+            if self._bars is not None:
+                self._bars.stop()
+            try:
+                yield
+            finally:
+                if self._bars is not None and self._num_done < self._num_sources:
+                    self._bars.start()
+
+    def close(self) -> None:
+        """Take all bars away."""
+        with self._lock:
+            if self._bars is not None:
+                self._bars.stop()
+
+    def _started(self) -> Bars:
+        if self._bars is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bars
+
+            self._bars = Bars(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[speed]}"),
+                TextColumn("{task.fields[left]}", style="bright_black"),
+                console=Console(stderr=True),
+                transient=True,
+                expand=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            if self._num_sources > 1:
+                self._overall = self._bars.add_task(
+                    "all", total=self._num_sources, completed=self._num_done, speed=f"of {self._num_sources}", left=""
+                )
+            self._bars.start()
+        return self._bars
+
+
+def _short(source: str) -> str:
+    """The end of a path, where it differs from the others."""
+    from rich.markup import escape
+
+    name = "standard input" if source == "-" else source
+    return escape(name if len(name) <= 32 else f"...{name[-29:]}")
+
+
+def _clock(seconds: float) -> str:
+    from avdetect_cli.values import show_duration
+
+    return show_duration(seconds)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from avdetect.errors import MediaError
+from avdetect_cli.batch import Cancelled, attempt, in_order
+from avdetect_cli.finding import Finding
+
+SOURCES = [str(number) for number in range(8)]
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 20])
+def test_findings_come_in_the_order_of_their_sources(jobs: int) -> None:
+    def work(source: str) -> Finding:
+        time.sleep(0.005 * (8 - int(source)))  # the first takes longest
+        return Finding(source)
+
+    found = list(in_order(SOURCES, work, jobs=jobs, cancel=threading.Event()))
+
+    assert [finding.source for finding in found] == SOURCES
+
+
+def test_as_many_run_at_once_as_there_are_jobs() -> None:
+    together = threading.Barrier(4, timeout=10)
+
+    def work(source: str) -> Finding:
+        together.wait()
+        return Finding(source)
+
+    assert all(finding.error is None for finding in in_order(SOURCES, work, jobs=4, cancel=threading.Event()))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_source_that_fails_does_not_stop_the_others(jobs: int) -> None:
+    def work(source: str) -> Finding:
+        if source == "3":
+            raise MediaError("3 is bad.")
+        return Finding(source)
+
+    found = list(in_order(SOURCES, work, jobs=jobs, cancel=threading.Event()))
+
+    assert [finding.error for finding in found] == [None, None, None, "3 is bad.", None, None, None, None]
+
+
+def test_a_bug_that_one_source_brings_out_is_called_one() -> None:
+    def work(source: str) -> Finding:
+        raise ZeroDivisionError("division by zero")
+
+    found = attempt(work, "a.mp4")
+
+    assert found.error is not None
+    assert found.error.startswith("a.mp4: internal error (ZeroDivisionError: division by zero)")
+
+
+def test_an_interrupted_batch_hands_over_what_was_finished_and_stops_the_rest() -> None:
+    cancel = threading.Event()
+    second_is_done = threading.Event()
+    given = []
+
+    def work(source: str) -> Finding:
+        if source == "0":  # still busy when the user interrupts
+            if not second_is_done.wait(10) or not cancel.wait(10):
+                raise MediaError("never interrupted")
+            raise Cancelled
+        second_is_done.set()
+        return Finding(source)
+
+    findings = in_order(SOURCES[:2], work, jobs=2, cancel=cancel)
+    main = threading.main_thread()
+    assert threading.current_thread() is main
+
+    def interrupt() -> None:
+        import _thread
+
+        second_is_done.wait(10)
+        time.sleep(0.1)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        for finding in findings:
+            given.append(finding.source)  # noqa: PERF402 - what was given before the interruption counts
+
+    assert given == ["1"]
+    assert cancel.is_set()
