@@ -27,13 +27,14 @@ from avdetect.events.segmenter import EventSegmenter
 from avdetect.features.encoders import EncoderSessions, SnippetEncoder
 from avdetect.manifest import EventRule
 from avdetect.media.packets import MediaInfo, MediaNote
-from avdetect.media.source import MediaSource, open_source
+from avdetect.media.source import open_source
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.result import Progress, ScoreResult, ScoreStats
 from avdetect.runtime.scorer import StreamingScorer
 from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.snippets.grid import stream_plan
 from avdetect.stage import Ahead, through
+from avdetect.timebase import as_seconds
 
 __all__ = ["ScoreOptions", "ScoreStream", "score", "stream"]
 
@@ -88,7 +89,12 @@ class ScoreStream(Iterator[SnippetScore]):
                     decoder_threads=options.decoder_threads or os.cpu_count() or 1,
                 )
             )
-            assembler = SnippetAssembler(manifest, first_index=int(options.start_s / plan.hop))
+            assembler = SnippetAssembler(
+                manifest,
+                first_index=int(as_seconds(options.start_s) / plan.hop),
+                has_video=media.info.video_codec is not None,
+                has_audio=media.info.audio_codec is not None,
+            )
             snippets = opened.enter_context(
                 Ahead(through(media.packets(), assembler), max_items=_SNIPPETS_AHEAD, name="decode")
             )
@@ -101,7 +107,8 @@ class ScoreStream(Iterator[SnippetScore]):
             embeddings = opened.enter_context(
                 Ahead(through(snippets, encoder), max_items=_SNIPPETS_AHEAD, name="encode")
             )
-            self._media: MediaSource = media
+            self._media = media
+            self._assembler = assembler
             self._scores = through(embeddings, StreamingScorer(bundle))
             self._opened = opened.pop_all()
 
@@ -112,8 +119,9 @@ class ScoreStream(Iterator[SnippetScore]):
 
     @property
     def notes(self) -> tuple[MediaNote, ...]:
-        """What was found out about the source so far."""
-        return tuple(self._media.notes)
+        """What the user should know, as far as it has been found out."""
+        loading = tuple(MediaNote("provider", text) for text in self.bundle.notes)
+        return (*loading, *self._media.notes, *self._assembler.notes)
 
     def __next__(self) -> SnippetScore:
         return next(self._scores)
@@ -149,7 +157,7 @@ def score(
     *,
     bundle: Bundle | None = None,
     options: ScoreOptions = ScoreOptions(),
-    rules: Sequence[EventRule] | None = None,
+    rules: Sequence[EventRule | None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_score: Callable[[SnippetScore], None] | None = None,
 ) -> ScoreResult:
@@ -159,7 +167,8 @@ def score(
         source: a file, a URL of one, a FIFO, or ``-`` for standard input.
         bundle: ``None`` for the embedded default, on the device ``auto``.
         options: what part of the source to score.
-        rules: how scores become events, one rule per class; ``None`` for the bundle's own.
+        rules: how scores become events, one rule per class, ``None`` for a class whose events are not wanted; ``None``
+            for the bundle's own.
         on_progress: called a few times a second.
         on_score: called with the score of every snippet, in order.
 
