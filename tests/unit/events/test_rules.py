@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from avdetect.errors import UsageError
-from avdetect.events.rules import with_overrides
-from avdetect.manifest import EventRule
+from avdetect.events.rules import rules_for, with_overrides
+from avdetect.manifest import ClassSpec, DetectorSpec, EventRule, FileEntry, Manifest
 
 CLASSES = ("gunshot", "siren")
 RULES = (EventRule(on=0.6, off=0.3), EventRule(on=0.2, off=0.1, merge_gap_s=5.0))
@@ -58,3 +58,20 @@ def test_a_negative_duration_is_refused() -> None:
 def test_an_even_smoothing_window_is_refused() -> None:
     with pytest.raises(UsageError, match="smooth_snippets must be odd, got 4"):
         with_overrides(RULES, CLASSES, smooth_snippets=4)
+
+
+def test_saved_classes_take_the_rules_of_the_manifest_where_it_knows_them() -> None:
+    manifest = Manifest(
+        schema_version="1.0",
+        name="b",
+        version="1",
+        created="2026-01-01T00:00:00Z",
+        hop_s=0.64,
+        classes=tuple(ClassSpec(name=name, rule=rule) for name, rule in zip(CLASSES, RULES, strict=True)),
+        visual=None,
+        motion=None,
+        audio=None,
+        detector=DetectorSpec(graph="d", left_context_snippets=0, lookahead_snippets=0, embedding_dim=1),
+        files=(FileEntry(path="d", sha256="0" * 64, size=1),),
+    )
+    assert rules_for(["siren", "bark"], manifest) == [RULES[1], EventRule()]
