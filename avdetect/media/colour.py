@@ -50,13 +50,14 @@ class ColourConversion:
 
 
 def yuv_conversions(
-    matrix: int, *, full_range: bool, grey: bool, height: int, width: int
+    matrix: int, *, full_range: bool, depth: int, grey: bool, height: int, width: int
 ) -> tuple[ColourConversion, ColourConversion]:
     """From luma and chroma to luma (from the first component alone) and to RGB.
 
     Args:
         matrix: what the picture is tagged with; where unspecified or unknown, its size decides.
         full_range: black and white are 0 and 255, not 16 and 235.
+        depth: bits per sample, before they were rounded to 8.
         grey: there is no chroma.
         height: of the picture.
         width: of the picture.
@@ -73,14 +74,18 @@ def yuv_conversions(
             [1, 2 * (1 - blue), 0],
         ]
     ) * [luma_gain, chroma_gain, chroma_gain]
-    zeros = np.array([0 if full_range else 16, 128, 128])
+    zeros = np.array([0 if full_range else 16, 128, 128]) + _rounding_bias(depth)
     used = slice(1 if grey else 3)
     return ColourConversion(np.array([[luma_gain]]), zeros[:1]), ColourConversion(to_rgb[:, used], zeros[used])
 
 
-def rgb_conversions() -> tuple[ColourConversion, ColourConversion]:
-    """From red, green and blue to luma, as FFmpeg makes it, and to RGB."""
+def rgb_conversions(depth: int) -> tuple[ColourConversion, ColourConversion]:
+    """From red, green and blue, of ``depth`` bits before they were rounded to 8, to luma, as in FFmpeg, and to RGB."""
     red, blue = _RED_AND_BLUE[_BT_601]
-    return ColourConversion(np.array([[red, 1 - red - blue, blue]]), np.zeros(3)), ColourConversion(
-        np.eye(3), np.zeros(3)
-    )
+    zeros = np.full(3, _rounding_bias(depth))
+    return ColourConversion(np.array([[red, 1 - red - blue, blue]]), zeros), ColourConversion(np.eye(3), zeros)
+
+
+def _rounding_bias(depth: int) -> float:
+    """How much rounding to 8 bits, a half upwards, adds on average: an eighth for 10 bits."""
+    return 0.5 ** (depth - 7) if depth > 8 else 0.0

@@ -169,13 +169,15 @@ def _readable(frame: DecodedFrame) -> DecodedFrame:
         return frame
     if frame.format.is_rgb or frame.format.has_palette or name.startswith("xyz"):
         target = "gbrp"
-    elif any(component.is_chroma for component in frame.format.components):
+    elif len(frame.format.components) >= 3:
         target = "yuv444p"
     else:
         target = "gray"
     if name == target:  # Stored bottom-up: another depth makes swscale copy it.
         target += "10le"
     try:
+        if name.startswith("yaf"):  # On the direct way swscale aborts the process.
+            frame = frame.reformat(format="grayf32le")
         return frame.reformat(format=target)
     except (av.FFmpegError, ValueError) as error:
         raise MediaError(f"pictures of the pixel format {name} cannot be read: {error}.") from error
@@ -185,12 +187,14 @@ def _recipe(frame: DecodedFrame, size: tuple[int, int], *, rgb: bool) -> _Recipe
     """How to make luma or RGB of ``size`` from frames like ``frame``."""
     pixel_format = frame.format
     full_range = _is_full_range(frame)
+    depth = pixel_format.components[0].bits
     if pixel_format.is_rgb:
-        to_luma, to_rgb = rgb_conversions()
+        to_luma, to_rgb = rgb_conversions(depth)
     else:
         to_luma, to_rgb = yuv_conversions(
             frame.colorspace,
             full_range=full_range,
+            depth=depth,
             grey=pixel_format.name.startswith("gray"),
             height=frame.height,
             width=frame.width,
@@ -198,12 +202,13 @@ def _recipe(frame: DecodedFrame, size: tuple[int, int], *, rgb: bool) -> _Recipe
     conversion = to_rgb if rgb else to_luma
     components = []
     for at, component in enumerate(pixel_format.components[: conversion.num_components]):
+        is_chroma = at > 0 and not pixel_format.is_rgb
         # How many luma samples there are to a sample of this component, along each axis.
-        tall = 4 // pixel_format.chroma_height(4) if component.is_chroma else 1
-        wide = 4 // pixel_format.chroma_width(4) if component.is_chroma else 1
+        tall = 4 // pixel_format.chroma_height(4) if is_chroma else 1
+        wide = 4 // pixel_format.chroma_width(4) if is_chroma else 1
         # Chroma sits in the middle of its luma samples, but in video on the column of the left one.
         shift = 0.0 if full_range else 0.5 / wide - 0.5
-        interleaved = component.is_chroma and _SEMI_PLANAR.fullmatch(pixel_format.name) is not None
+        interleaved = is_chroma and _SEMI_PLANAR.fullmatch(pixel_format.name) is not None
         second = (at == 2) != (pixel_format.name in ("nv21", "nv42"))
         components.append(
             _Component(
@@ -212,7 +217,7 @@ def _recipe(frame: DecodedFrame, size: tuple[int, int], *, rgb: bool) -> _Recipe
                 2 if interleaved else 1,
                 component.height,
                 component.width,
-                component.bits,
+                depth,
                 Axis.build(component.height, size[0], extent=frame.height / tall),
                 Axis.build(component.width, size[1], extent=frame.width / wide, shift=shift),
             )
