@@ -59,8 +59,9 @@ CONTIGUOUS_WITHIN_S = 1e-3
 BOTH_RATIO = 0.5
 """An event was heard *and* seen when the weaker modality gave at least this share of the stronger."""
 
-COMPILE_FROM_SCORES = 400_000
-"""Snippets times classes from which importing numba and loading the compiled code costs less than it saves."""
+COMPILE_FROM_SCORES = 300_000
+"""Snippets times classes from which importing numba and loading the compiled code costs less than it saves; measured
+by ``benchmarks/event_decoder.py``."""
 
 
 class EventSegmenter:
