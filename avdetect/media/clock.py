@@ -15,7 +15,7 @@ FORWARD_JUMP_S = 10
 """A step ahead beyond this is a jump of the clock, in formats whose clock may jump (as in FFmpeg)."""
 ABSURD_JUMP_S = 30 * 3600
 """A step ahead beyond this is a jump in every format (as in FFmpeg)."""
-BACKWARD_JUMP_S = 2
+BACKWARD_JUMP_S = Fraction(1, 2)
 """A step back beyond this is a jump; a smaller one is an overlap."""
 WRAP_BITS = (33, 32)
 """Widths after which counters start again at zero: MPEG's, and those of 32-bit formats."""

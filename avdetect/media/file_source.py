@@ -36,6 +36,8 @@ AUDIO_PREROLL_S = 1
 """Sound handed out before the start: an audio window reaches back this far."""
 SEEK_MARGINS_S = (1, 15, 60)
 """How far before the wanted time to seek; further if the first key frame found there lies too late."""
+MIN_SEEK_S = 3
+"""Nearer to the origin, reading costs no more than seeking."""
 TIME_BASE_HZ = 1_000_000
 """FFmpeg's own, of containers."""
 _DECLARES_DURATION = frozenset({"mov", "matroska", "avi", "asf", "flv"})
@@ -111,7 +113,7 @@ class FileSource:
         pictures: Iterator[VideoFrame | None] = iter(())
         sound: Iterator[AudioChunk | None] = iter(())
         if self._video is not None:
-            pictures = self._video.frames(self._origin, video_begin, self._end)
+            pictures = self._video.frames(video_begin, self._end)
         if self._audio is not None:
             sound = self._audio.chunks(self._origin, audio_begin, self._end)
         for item in _in_order_of_time(pictures, sound):
@@ -162,6 +164,8 @@ class FileSource:
             wanted = [kind for kind, is_wanted in (("video", plan.want_video), ("audio", plan.want_audio)) if is_wanted]
             raise MediaError(f"{self._location.name}: holds no {' or '.join(wanted)} that can be decoded.")
         self._origin = min(self._starts)
+        if self._video is not None:
+            self._video.lay(self._origin)
 
     def _start_tracks(self) -> list[Fraction]:
         """Decode up to the first picture and the first sound, drop a track without, and give their times."""
@@ -192,7 +196,7 @@ class FileSource:
         has_moved = False
         for margin_s in SEEK_MARGINS_S:
             target = begin + self._origin - margin_s
-            if not self._location.rereadable or target <= self._origin:
+            if not self._location.rereadable or target < self._origin + MIN_SEEK_S:
                 break
             has_moved = True
             try:
@@ -207,6 +211,8 @@ class FileSource:
             self.close()
             self._open()
             self._start_tracks()
+            if self._video is not None:
+                self._video.lay(self._origin)
 
     def _tracks(self) -> list[VideoTrack | AudioTrack]:
         return [track for track in (self._video, self._audio) if track is not None]

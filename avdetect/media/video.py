@@ -29,6 +29,9 @@ MEDIAN_INTERVALS = 9
 DEFAULT_FRAME_RATE_HZ = Fraction(25)
 """For streams that state none."""
 COVERED_CELLS_KEPT = 1024
+NUM_UNSPARED_PACKETS = 32
+"""Nothing is spared so early: how far a decoder reads before its first picture, and so before the grid is known,
+depends on its threads, on which no score should depend."""
 
 
 class CellClock:
@@ -77,8 +80,10 @@ class VideoTrack:
         self._interval = 1 / Fraction(rate_hz)
         self._intervals = deque[int](maxlen=MEDIAN_INTERVALS)
         self._intra_only = stream.codec.intra_only
+        self._origin = Fraction(0)
         self._grid: CellClock | None = None
         self._covered: set[int] = set()
+        self._num_unspared = NUM_UNSPARED_PACKETS
         self._sparing = False
         self._frames: Iterator[DecodedPicture | None] = iter(())
         self.end: Fraction | None = None
@@ -92,6 +97,8 @@ class VideoTrack:
         """
         self._covered.clear()
         self._intervals.clear()
+        if self._grid is not None:  # after a seek, decide as if all had been read
+            self._num_unspared = 0
         decoded = decoded_pictures(self.stream, self._demuxer, self._damage, self._admit)
         self._frames = decoded
         first = next(decoded, None)
@@ -102,17 +109,22 @@ class VideoTrack:
         self.end = PresentationClock().ticks(first, 0) * self.time_base
         return self.end
 
-    def frames(self, origin: Fraction, begin: Fraction, end: Fraction | None) -> Iterator[VideoFrame | None]:
+    def lay(self, origin: Fraction) -> None:
+        """Lay the stream on the grid that starts at ``origin``, seconds on the stream's clock."""
+        self._origin = origin
+        self._grid = CellClock(self.time_base, origin, self._plan.cell)
+
+    def frames(self, begin: Fraction, end: Fraction | None) -> Iterator[VideoFrame | None]:
         """The last picture that starts in each cell; ``None`` where the stream is starved.
 
         Args:
-            origin: of the grid, on the stream's clock.
             begin: seconds from the origin; the first picture is the one on show then.
             end: seconds from the origin; no picture that starts then or later.
         """
-        grid = self._grid = CellClock(self.time_base, origin, self._plan.cell)
+        grid = self._grid
+        assert grid is not None, "lay() comes first"
         begin_cell = begin // self._plan.cell
-        end_ticks = None if end is None else ceil((origin + end) / self.time_base)
+        end_ticks = None if end is None else ceil((self._origin + end) / self.time_base)
         presentation, usual_ticks = PresentationClock(), round(self._interval / self.time_base)
         picked: _Picked | None = None
         seen_cell = begin_cell - 1
@@ -129,25 +141,26 @@ class VideoTrack:
                 self._intervals.append(ticks - picked.ticks)
             cell = grid.cell(ticks)
             if picked is not None and picked.cell < cell and begin_cell < cell:
-                shown_cell = self._last_cell(picked, origin, cell)
+                shown_cell = self._last_cell(picked, cell)
                 if begin_cell <= shown_cell:
-                    yield self._convert(picked, origin, seen_cell, shown_cell)
+                    yield self._convert(picked, seen_cell, shown_cell)
                     seen_cell = shown_cell
             picked = _Picked(frame, ticks, cell)
             self.end = ticks * self.time_base + self._interval
         if picked is not None:
-            shown_cell = self._last_cell(picked, origin, None)
+            shown_cell = self._last_cell(picked, None)
             if begin_cell <= shown_cell:
-                yield self._convert(picked, origin, seen_cell, shown_cell)
+                yield self._convert(picked, seen_cell, shown_cell)
 
     def _admit(self, packet: Packet[Stream]) -> bool:
         """Spare the decoder what the grid does not need: pictures that no other refers to, in cells that have one.
 
         Reordered pictures come after those they refer to, so that it is known in time.
         """
-        if self._grid is None or packet.pts is None or packet.is_discard:
-            spare = False
-        else:
+        spare = False
+        if self._num_unspared > 0:
+            self._num_unspared -= 1
+        elif self._grid is not None and packet.pts is not None and not packet.is_discard:
             cell = self._grid.cell(packet.pts)
             spare = cell in self._covered
             if len(self._covered) > COVERED_CELLS_KEPT:
@@ -160,9 +173,9 @@ class VideoTrack:
             self._sparing = spare
         return True
 
-    def _last_cell(self, picked: _Picked, origin: Fraction, next_cell: int | None) -> int:
+    def _last_cell(self, picked: _Picked, next_cell: int | None) -> int:
         """The last cell in which the picture is on show: until the next one, but no longer than it is held."""
-        end = picked.ticks * self.time_base - origin + self._hold()
+        end = picked.ticks * self.time_base - self._origin + self._hold()
         held = ceil(end / self._plan.cell) - 1
         return held if next_cell is None else min(held, next_cell - 1)
 
@@ -172,7 +185,7 @@ class VideoTrack:
             interval = max(interval, Fraction(median(self._intervals)) * self.time_base)
         return max(self._plan.hop, HOLD_INTERVALS * interval)
 
-    def _convert(self, picked: _Picked, origin: Fraction, seen_cell: int, shown_cell: int) -> VideoFrame:
+    def _convert(self, picked: _Picked, seen_cell: int, shown_cell: int) -> VideoFrame:
         """Small pictures of a frame on show up to ``shown_cell``; others were on show up to ``seen_cell``."""
         per_snippet = self._plan.cells_per_snippet
         # A snippet whose RGB cell went by without a picture takes the next one in it.
@@ -181,7 +194,7 @@ class VideoTrack:
         wants_rgb = any(cell % per_snippet in self._plan.rgb_cells for cell in cells)
         rotation = clockwise_rotation(picked.frame)
         return VideoFrame(
-            time=picked.ticks * self.time_base - origin,
+            time=picked.ticks * self.time_base - self._origin,
             hold=self._hold(),
             luma=self._pictures.luma(picked.frame, rotation),
             rgb=self._pictures.rgb(picked.frame, rotation) if wants_rgb else None,

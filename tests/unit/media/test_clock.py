@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from av.packet import Packet
+from av.stream import Stream
+
+from avdetect.media.clock import ClockRepair
+
+TICKS_PER_S = 90_000
+STEP = TICKS_PER_S // 25
+
+
+class Tracks:
+    """Two streams of a transport stream, whose packets are made up one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self._container = av.open(path, "w", format="mpegts")
+        self.streams: list[Stream] = [self._container.add_stream("mpeg2video"), self._container.add_stream("mp2")]
+        for stream in self.streams:
+            stream.time_base = Fraction(1, TICKS_PER_S)
+
+    def packet(self, index: int, dts: int) -> Packet[Stream]:
+        packet: Packet[Stream] = Packet(b"data")
+        packet.stream = self.streams[index]
+        packet.time_base = Fraction(1, TICKS_PER_S)
+        packet.dts = dts
+        packet.pts = dts + STEP
+        packet.duration = STEP
+        return packet
+
+    def repaired(self, clock: ClockRepair, index: int, stamps: Iterable[int]) -> list[int]:
+        packets = [self.packet(index, dts) for dts in stamps]
+        for packet in packets:
+            clock.repair(packet)
+        return [packet.dts for packet in packets if packet.dts is not None]
+
+
+@pytest.fixture
+def tracks(tmp_path: Path) -> Tracks:
+    return Tracks(tmp_path / "made_up.ts")
+
+
+def run(start: int, length: int = 5) -> list[int]:
+    return list(range(start, start + length * STEP, STEP))
+
+
+@pytest.mark.parametrize("jump_s", [11, 5000, -1, -5000])
+def test_a_jump_is_closed(tracks: Tracks, jump_s: int) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    stamps = run(10_000_000) + run(10_000_000 + 5 * STEP + jump_s * TICKS_PER_S)
+    assert tracks.repaired(clock, 0, stamps) == run(10_000_000, 10)
+    [jump] = clock.jumps
+    assert jump.step_s == jump_s
+
+
+def test_presentation_timestamps_are_shifted_with_decoding_timestamps(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    tracks.repaired(clock, 0, run(0))
+    packet = tracks.packet(0, 100 * TICKS_PER_S)
+    clock.repair(packet)
+    assert (packet.dts, packet.pts) == (5 * STEP, 6 * STEP)
+
+
+@pytest.mark.parametrize("step_s", [9, -0.4])
+def test_a_gap_and_an_overlap_stay(tracks: Tracks, step_s: float) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    stamps = run(10_000_000) + run(10_000_000 + 5 * STEP + round(step_s * TICKS_PER_S))
+    assert tracks.repaired(clock, 0, stamps) == stamps
+    assert not clock.jumps
+
+
+def test_a_long_gap_stays_in_formats_whose_clock_does_not_jump(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=False)
+    stamps = [*run(0), *run(3600 * TICKS_PER_S)]
+    assert tracks.repaired(clock, 0, stamps) == stamps
+
+
+def test_both_streams_take_the_same_shift(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    jump = 777 * TICKS_PER_S
+    tracks.repaired(clock, 0, run(0))
+    tracks.repaired(clock, 1, run(1000, 4))
+    # The second stream lost a packet at the jump: its gap must stay, or it would run ahead for ever.
+    video = tracks.repaired(clock, 0, run(5 * STEP + jump))
+    audio = tracks.repaired(clock, 1, run(1000 + 5 * STEP + jump))
+    assert video[0] == 5 * STEP
+    assert audio[0] == 1000 + 5 * STEP
+    assert len(clock.jumps) == 1
+
+
+def test_a_stream_that_pauses_while_the_other_goes_on_is_left_alone(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    tracks.repaired(clock, 1, run(0))
+    tracks.repaired(clock, 0, run(0, 25 * 60))
+    stamps = run(60 * TICKS_PER_S)
+    assert tracks.repaired(clock, 1, stamps) == stamps
+
+
+def test_a_wrapped_counter_goes_on_without_a_note(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    before = run(2**33 - 5 * STEP)
+    after = tracks.repaired(clock, 0, [*before, *run(0), *run(5 * STEP)])
+    assert after == run(2**33 - 5 * STEP, 15)
+    assert not clock.jumps
+
+
+def test_a_packet_without_timestamps_is_left_alone(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    packet = tracks.packet(0, 0)
+    packet.dts = packet.pts = None
+    clock.repair(packet)
+    assert packet.dts is None
+    assert packet.pts is None
