@@ -1,0 +1,102 @@
+"""Instance logits, and their pooling over a bag."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["InstanceHead", "InstanceOutputs", "Picks", "instance_mask", "pick", "topk_mean"]
+
+
+class InstanceOutputs(NamedTuple):
+    """What a two-stream network says of every snippet. Shapes ``[B, T, C]`` for logits, ``[B, T, H]`` for the rest."""
+
+    logits: Tensor
+    """Fused."""
+    audio_logits: Tensor
+    """From the audio stream alone."""
+    visual_logits: Tensor
+    """From the visual stream alone."""
+    audio_representation: Tensor
+    """What the classifier sees of the audio stream."""
+    visual_representation: Tensor
+    """What the classifier sees of the visual stream."""
+
+    @property
+    def embedding(self) -> Tensor:
+        """The sum of the streams' representations, ``[B, T, H]``."""
+        return self.audio_representation + self.visual_representation
+
+
+class InstanceHead(nn.Module):
+    """One linear classifier for all streams; the fused logit is the sum of what they say and of a prior.
+
+    ``logit[m] = prior + w . x[m]`` and ``fused = prior + sum over m of w . x[m]``. A stream that is absent comes as
+    zeros: its own logit is the prior, and it takes no part in the fused one.
+
+    Args:
+        hidden_dim: H.
+        num_classes: C.
+    """
+
+    def __init__(self, *, hidden_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(hidden_dim, num_classes, bias=False)
+        self.prior = nn.Parameter(torch.zeros(num_classes))
+
+    def forward(self, streams: Tensor) -> tuple[Tensor, Tensor]:
+        """``[B, M, T, H]`` -> fused logits ``[B, T, C]`` and those of the streams ``[B, M, T, C]``."""
+        evidence = self.classifier(streams)
+        return self.prior + evidence.sum(1), self.prior + evidence
+
+
+class Picks(NamedTuple):
+    """Some instances of every bag, for each class."""
+
+    values: Tensor
+    """``[B, K, C]``; anything where ``picked`` is false."""
+    indices: Tensor
+    """int64 ``[B, K, C]``, along the instances."""
+    picked: Tensor
+    """bool ``[B, K, 1]``: the first ``n // instances_per_pick + 1`` of a bag with n > 0 instances, none without."""
+
+
+def instance_mask(num_instances: Tensor, size: int) -> Tensor:
+    """Which of ``size`` rows are instances: int64 ``[B]`` -> bool ``[B, size]``."""
+    return torch.arange(size, device=num_instances.device) < num_instances[:, None]
+
+
+def pick(values: Tensor, valid: Tensor, *, instances_per_pick: int = 16, lowest: bool = False) -> Picks:
+    """The highest (or lowest) instances of every bag and class, best first.
+
+    Args:
+        values: float ``[B, T, C]``.
+        valid: bool ``[B, T]``; the others are not instances.
+        instances_per_pick: one is picked for each so many instances, and one more.
+        lowest: pick the lowest instead.
+    """
+    size = values.shape[1] // instances_per_pick + 1
+    worst = torch.inf if lowest else -torch.inf
+    top = values.masked_fill(~valid[..., None], worst).topk(size, dim=1, largest=not lowest)
+    num_valid = valid.sum(1)
+    num_picks = torch.where(num_valid > 0, num_valid // instances_per_pick + 1, 0)
+    return Picks(top.values, top.indices, instance_mask(num_picks, size)[..., None])
+
+
+def topk_mean(values: Tensor, num_instances: Tensor, *, instances_per_pick: int = 16) -> Tensor:
+    """The mean of each bag's ``n // instances_per_pick + 1`` highest values, for each class.
+
+    After MACIL-SD (arXiv 2207.05500, section 3.3) and the multiple-instance literature before it.
+
+    Args:
+        values: logits or probabilities ``[B, T, C]``.
+        num_instances: n, int64 ``[B]``, at least 1; rows beyond are padding.
+        instances_per_pick: how many instances there are to one that counts.
+
+    Returns:
+        ``[B, C]``.
+    """
+    top = pick(values, instance_mask(num_instances, values.shape[1]), instances_per_pick=instances_per_pick)
+    return top.values.masked_fill(~top.picked, 0).sum(1) / top.picked.sum(1)
