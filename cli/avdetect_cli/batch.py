@@ -34,8 +34,8 @@ def attempt(work: Work, source: str) -> Finding:
             traceback.print_exc()
         return Finding(
             source,
-            error=f"{source}: internal error ({type(error).__name__}: {error}); please report it with the traceback that "
-            "avdetect --debug shows.",
+            error=f"{source}: internal error ({type(error).__name__}: {error}); please report it with the traceback "
+            "that avdetect --debug shows.",
         )
 
 

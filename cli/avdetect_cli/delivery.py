@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 
@@ -13,10 +13,11 @@ from avdetect_cli.finding import Finding
 from avdetect_cli.outputs import OutputPlan
 from avdetect_cli.writers import Writers
 
-__all__ = ["deliver"]
+__all__ = ["FAILED", "INTERRUPTED", "deliver"]
 
 FAILED = 1
 INTERRUPTED = 130
+"""Exit codes."""
 
 
 def deliver(
@@ -39,29 +40,27 @@ def deliver(
     Raises:
         typer.Exit: some source failed (1), or the user interrupted (130).
     """
-    failures: list[str] = []
-    num_findings, interrupted = 0, False
+    num_findings, num_failed, interrupted = 0, 0, False
     with Writers(plan, bundle=bundle, on_thresholds=on_thresholds, version=version("avdetect")) as writers:
+        failures: list[str] = []
         try:
             for finding in findings:
-                num_findings += 1
                 with aside():
-                    errors = writers.write(finding)
-                failures += [finding.error] if finding.error is not None else []
-                failures += [str(error) for error in errors]
+                    errors = [str(error) for error in writers.write(finding)]
+                if finding.error is not None:
+                    errors.insert(0, finding.error)
+                failures += errors
+                num_findings += 1
+                num_failed += bool(errors)
         except KeyboardInterrupt:
             interrupted = True
         failures += [str(error) for error in writers.finish()]
-    _report(failures, num_findings)
+    for failure in failures:
+        typer.echo(f"avdetect: {failure}", err=True)
+    if num_failed and num_findings > 1:
+        typer.echo(f"avdetect: {num_failed} of {num_findings} inputs failed.", err=True)
     if interrupted:
         typer.echo("avdetect: interrupted; what was finished is kept.", err=True)
         raise typer.Exit(INTERRUPTED)
     if failures:
         raise typer.Exit(FAILED)
-
-
-def _report(failures: Sequence[str], num_findings: int) -> None:
-    for failure in failures:
-        typer.echo(f"avdetect: {failure}", err=True)
-    if failures and num_findings > 1:
-        typer.echo(f"avdetect: {len(failures)} of {num_findings} inputs failed.", err=True)

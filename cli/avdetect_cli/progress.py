@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from avdetect.runtime.result import Progress
+from avdetect_cli.values import show_duration, show_speed
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -47,12 +48,12 @@ class ProgressDisplay:
             speed = progress.done_s / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
             left = ""
             if progress.total_s is not None and speed > 0:
-                left = f"{_clock(max(progress.total_s - progress.done_s, 0.0) / speed)} left"
+                left = f"{show_duration(max(progress.total_s - progress.done_s, 0.0) / speed)} left"
             bars.update(
                 self._tasks[source],
                 completed=progress.done_s,
                 total=progress.total_s,
-                speed=f"{speed:.3g}x real time",
+                speed=f"{show_speed(speed)} real time",
                 left=left,
             )
 
@@ -65,7 +66,7 @@ class ProgressDisplay:
             if source in self._tasks:
                 self._bars.remove_task(self._tasks.pop(source))
             if self._overall is not None:
-                self._bars.update(self._overall, completed=self._num_done)
+                self._bars.update(self._overall, completed=self._num_done, speed=self._count())
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -85,6 +86,9 @@ class ProgressDisplay:
             if self._bars is not None:
                 self._bars.stop()
 
+    def _count(self) -> str:
+        return f"{self._num_done} of {self._num_sources}"
+
     def _started(self) -> Bars:
         if self._bars is None:
             from rich.console import Console
@@ -94,7 +98,7 @@ class ProgressDisplay:
             self._bars = Bars(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
-                TextColumn("{task.fields[speed]}"),
+                TextColumn("{task.fields[speed]}", justify="right"),
                 TextColumn("{task.fields[left]}", style="bright_black"),
                 console=Console(stderr=True),
                 transient=True,
@@ -104,7 +108,7 @@ class ProgressDisplay:
             )
             if self._num_sources > 1:
                 self._overall = self._bars.add_task(
-                    "all", total=self._num_sources, completed=self._num_done, speed=f"of {self._num_sources}", left=""
+                    "all", total=self._num_sources, completed=self._num_done, speed=self._count(), left=""
                 )
             self._bars.start()
         return self._bars
@@ -116,9 +120,3 @@ def _short(source: str) -> str:
 
     name = "standard input" if source == "-" else source
     return escape(name if len(name) <= 32 else f"...{name[-29:]}")
-
-
-def _clock(seconds: float) -> str:
-    from avdetect_cli.values import show_duration
-
-    return show_duration(seconds)

@@ -22,7 +22,7 @@ from avdetect_cli.timeline import (
     draw_levels,
     visible_span,
 )
-from avdetect_cli.values import show_duration, show_time
+from avdetect_cli.values import show_duration, show_speed, show_time
 
 __all__ = ["Summary"]
 
@@ -127,7 +127,7 @@ class Summary:
         count = (
             f"{len(finding.events)} event{'' if len(finding.events) == 1 else 's'} in {show_duration(stats.media_s)}"
         )
-        speed = f"{stats.elapsed_s:.1f} s, {stats.speed:.3g} times real time"
+        speed = f"{stats.elapsed_s:.1f} s, {show_speed(stats.speed)} real time"
         yield Text()
         yield Text(f"  {self._join([count, speed, _device(stats.providers)])}", "bright_black")
 

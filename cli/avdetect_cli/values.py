@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from avdetect.errors import UsageError
 
-__all__ = ["parse_classes", "parse_thresholds", "parse_time", "show_duration", "show_time"]
+__all__ = ["parse_classes", "parse_thresholds", "parse_time", "show_duration", "show_speed", "show_time"]
 
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)")
 
@@ -79,3 +79,8 @@ def show_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def show_speed(factor: float) -> str:
+    """``0.85x``, ``8.5x``, ``850x``: two or more digits that mean something."""
+    return f"{factor:.2f}x" if factor < 1 else f"{factor:.1f}x" if factor < 100 else f"{factor:.0f}x"

@@ -25,7 +25,7 @@ def test_a_time_is_seconds_or_a_clock(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1:60", "1:60:00", "1:2:3:4", "1:", "inf", "nan", "1e3", "5s"])
 def test_what_is_no_time_is_refused_by_the_name_of_its_option(text: str) -> None:
-    with pytest.raises(UsageError, match="--start .* is not a time: write seconds"):
+    with pytest.raises(UsageError, match=r"--start .* is not a time: write seconds"):
         parse_time(text, "--start")
 
 

@@ -1,0 +1,7 @@
+"""``python -m avdetect_cli``."""
+
+from avdetect_cli.app import main
+
+__all__: list[str] = []
+
+main()
