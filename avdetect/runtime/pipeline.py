@@ -175,12 +175,16 @@ def score(
     Raises:
         MediaError: the source cannot be opened, or nothing of it could be decoded.
         BundleError: the bundle cannot be used.
+        UsageError: there are not as many rules as classes, or the options ask for what the source does not have.
     """
     started = time.monotonic()
     with stream(source, bundle=bundle, options=options) as scores:
         manifest = scores.bundle.manifest
         names = manifest.class_names
-        segmenter = EventSegmenter(names, rules or [spec.rule for spec in manifest.classes], manifest.hop_s)
+        chosen = [spec.rule for spec in manifest.classes] if rules is None else rules
+        if len(chosen) != len(names):
+            raise UsageError(f"{len(chosen)} rules were given for the {len(names)} classes of {scores.bundle.name}.")
+        segmenter = EventSegmenter(names, chosen, manifest.hop_s)
         events: list[Event] = []
         rows: list[SnippetScore] = []
         reported = started
