@@ -84,7 +84,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         network.load_state_dict(tensors)
         return Checkpoint(network.eval(), tuple(description["class_names"]), description["notes"])
     except (UsageError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: weights and description do not agree: {error}") from error
+        reason = " ".join(str(error).split())  # torch lists what is wrong line by line
+        raise CheckpointError(f"{path}: weights and description do not agree: {reason}") from error
 
 
 def _build(kind: str, config: Mapping[str, Any]) -> TwoStreamNet | MacilSdNet:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet, MacilSdPartner
+from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, VisualPartner
+from avdetect.training.objectives.self_distillation import mix_weights, mixing_momentum
+
+TINY = TwoStreamConfig(audio_dim=3, visual_dim=4, num_classes=2, hidden_dim=8, smoothing_range_snippets=1)
+
+
+def test_momentum_rises_from_its_start_to_one_on_a_cosine() -> None:
+    for epoch in range(51):
+        expected = 1 + 0.5 * (0.91 - 1) * (1 + math.cos(math.pi * epoch / 50))
+        assert mixing_momentum(epoch) == pytest.approx(expected)
+    assert mixing_momentum(0) == pytest.approx(0.91)
+    assert mixing_momentum(50) == mixing_momentum(70) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("network", "partner", "own"),
+    [
+        (TwoStreamNet(TINY), VisualPartner(TINY), "audio_input."),
+        (MacilSdNet(MacilSdConfig()), MacilSdPartner(MacilSdConfig()), "fc_a."),
+    ],
+)
+def test_what_both_have_is_mixed_and_the_rest_is_left(network: nn.Module, partner: nn.Module, own: str) -> None:
+    before = {name: one.clone() for name, one in network.named_parameters()}
+    theirs = dict(partner.named_parameters())
+    mix_weights(network, partner, 0.75)
+    for name, after in network.named_parameters():
+        expected = before[name] if name.startswith(own) else 0.75 * before[name] + 0.25 * theirs[name]
+        torch.testing.assert_close(after, expected)
+
+
+def test_full_momentum_changes_nothing() -> None:
+    network = TwoStreamNet(TINY)
+    before = [one.clone() for one in network.parameters()]
+    mix_weights(network, VisualPartner(TINY), 1.0)
+    for one, other in zip(network.parameters(), before, strict=True):
+        assert one.equal(other)
+
+
+def test_mixing_is_no_part_of_the_gradient() -> None:
+    network = TwoStreamNet(TINY)
+    mix_weights(network, VisualPartner(TINY), 0.5)
+    assert all(one.is_leaf and one.requires_grad for one in network.parameters())
+
+
+def test_a_partner_of_another_network_is_refused() -> None:
+    with pytest.raises(ValueError, match="no parameter in common"):
+        mix_weights(TwoStreamNet(TINY), nn.Linear(2, 2), 0.5)
+    with pytest.raises(ValueError, match=r"weight: the network's shape is .*2, 3.* the partner's .*2, 4"):
+        mix_weights(nn.Linear(3, 2), nn.Linear(4, 2), 0.5)
