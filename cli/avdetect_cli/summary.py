@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from rich.console import Console
 from rich.text import Text
@@ -85,8 +87,11 @@ class Summary:
             peaks = column_peaks(curve.start_s, curve.end_s, values[:, row], span, num_columns)
             bars = draw_levels(peaks, ASCII_LEVELS if self._ascii else BLOCK_LEVELS)
             line = Text(f"  {name:>{label_width}}  ")
-            for bar, inside in zip(bars, columns_in_events(own, span, num_columns).tolist(), strict=True):
-                line.append(bar, f"bold {_colour(curve, name)}" if inside else "bright_black")
+            columns = zip(bars, columns_in_events(own, span, num_columns).tolist(), strict=True)
+            for inside, stretch in groupby(columns, key=itemgetter(1)):
+                line.append(
+                    "".join(bar for bar, _ in stretch), f"bold {_colour(curve, name)}" if inside else "bright_black"
+                )
             if own:
                 line.append(f" x{len(own)}")
             yield line

@@ -234,3 +234,38 @@ def test_a_terminal_without_blocks_gets_plain_letters(clip: Path) -> None:
     assert running.returncode == 0, err
     assert "+---" in out.decode("ascii")
     assert max(len(line) for line in out.decode("ascii").splitlines()[1:]) <= 60
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
+def test_progress_is_drawn_on_a_terminal_and_taken_away_again(clip: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "avdetect_cli", "score", clip, clip.with_name("missing.mp4"), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    ) as running:
+        os.close(theirs)
+        assert running.stdout is not None
+        documents = running.stdout.read().decode().splitlines()
+        drawn = b""
+        while piece := _read(ours):
+            drawn += piece
+    os.close(ours)
+
+    text = drawn.decode()
+    assert "x real time" in text
+    assert "left" in text
+    assert "of 2" in text
+    assert text.endswith("avdetect: 1 of 2 inputs failed.\r\n")
+    assert [json.loads(line)["source"] for line in documents] == [str(clip), str(clip.with_name("missing.mp4"))]
+
+
+def _read(terminal: int) -> bytes:
+    """What a terminal was sent; nothing once its program has ended."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""

@@ -11,7 +11,7 @@ from avdetect_cli.timeline import ASCII_LEVELS, BLOCK_LEVELS, axis, column_peaks
 def _peaks(values: list[float], num_columns: int) -> list[float]:
     start_s = np.arange(len(values), dtype=np.float64)
     span = Span(0.0, float(len(values)))
-    return column_peaks(start_s, start_s + 1, np.array(values, np.float32), span, num_columns).tolist()
+    return list(column_peaks(start_s, start_s + 1, np.array(values, np.float32), span, num_columns))
 
 
 def test_a_column_shows_the_highest_of_its_snippets() -> None:
