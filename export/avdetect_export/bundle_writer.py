@@ -1,0 +1,62 @@
+"""Writes a bundle: aside first, then renamed, so that half a one never exists."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from avdetect.errors import OutputError
+from avdetect.manifest import FileEntry, Manifest
+
+__all__ = ["MANIFEST_NAME", "file_entries", "write_bundle"]
+
+MANIFEST_NAME = "manifest.json"
+
+
+def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
+    """What the manifest says of ``files`` (path in the bundle -> content), sorted by path."""
+    return tuple(
+        FileEntry(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        for path, content in sorted(files.items())
+    )
+
+
+def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    """Make ``directory`` a bundle of ``manifest`` and ``files``; one that is there already is replaced.
+
+    The same manifest and files give the same bytes.
+
+    Args:
+        directory: where; its parent must be there.
+        manifest: its ``files`` must be ``file_entries(files)``.
+        files: path in the bundle -> content, the manifest apart.
+
+    Raises:
+        OutputError: the directory cannot be written, or is something else than a bundle.
+        ValueError: the manifest does not list exactly ``files``.
+    """
+    if manifest.files != file_entries(files):
+        raise ValueError("the manifest's files must be the entries of the files to write.")
+    if directory.exists() and not (directory / MANIFEST_NAME).is_file():
+        raise OutputError(f"{directory} is there and is not a bundle: give another place or remove it.")
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write {directory}: {error.strerror or error}.") from error
+    try:
+        built = aside / "new"
+        contents = {**files, MANIFEST_NAME: (manifest.model_dump_json(indent=2) + "\n").encode()}
+        for path, content in contents.items():
+            target = built / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        if directory.exists():
+            directory.rename(aside / "old")
+        built.rename(directory)
+    except OSError as error:
+        raise OutputError(f"cannot write {directory}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(aside)
