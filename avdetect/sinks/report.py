@@ -1,0 +1,144 @@
+"""The HTML report: one page that holds everything but the video, and opens from a folder without a server.
+
+The page is ``assets/report/page.html`` with its style, its scripts and the scores written into it. Scores travel as one
+byte each (255 is certain), in base64: ten hours of eight classes are under 2 MB, and a step of 0.004 is finer than
+a curve can show. The video stays where it is and is played by its path relative to the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avdetect.errors import OutputError
+from avdetect.events.curve import ScoreCurve
+from avdetect.events.event import Event
+from avdetect.media.packets import MediaInfo, MediaNote
+from avdetect.sinks.atomic import replacing
+
+__all__ = ["ReportEntry", "write_report"]
+
+_SCRIPTS = ("series.js", "plot.js", "report.js")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportEntry:
+    """What the report shows of one source."""
+
+    curve: ScoreCurve
+    events: Sequence[Event]
+    """In the order of their start."""
+    media: MediaInfo
+    notes: Sequence[MediaNote]
+    video: Path | None
+    """The file to play; ``None`` where there is none (a pipe, a URL), which leaves the curves and the events."""
+    on_thresholds: Mapping[str, float]
+    """Per class, the probability at which an event opens; drawn as a line. A class without one has no line."""
+
+
+def write_report(path: Path, entries: Sequence[ReportEntry], *, title: str = "Events in video with sound") -> None:
+    """Write one self-contained page for all ``entries``.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    assets = resources.files("avdetect") / "assets" / "report"
+    page = Template((assets / "page.html").read_text("utf-8")).substitute(
+        title=html.escape(title),
+        css=(assets / "report.css").read_text("utf-8"),
+        script="\n".join((assets / name).read_text("utf-8") for name in _SCRIPTS),
+        entries="\n".join(_as_script(_document(entry, path.parent)) for entry in entries),
+    )
+    with replacing(path) as temporary:
+        try:
+            temporary.write_text(page, "utf-8", newline="\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+def _as_script(document: Mapping[str, object]) -> str:
+    """JSON inside an element that only ``</script`` or ``<!--`` could end or confuse: no ``<`` is left in it."""
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f'<script type="application/json" class="entry">{text}</script>'
+
+
+def _document(entry: ReportEntry, folder: Path) -> dict[str, object]:
+    """What the page's scripts read of one source (``series.js`` decodes ``scores`` and ``present``)."""
+    curve, media = entry.curve, entry.media
+    end_s = float(curve.end_s[-1]) if len(curve.end_s) else 0.0
+    return {
+        "name": _name(entry),
+        "url": None if entry.video is None else _relative_url(entry.video, folder),
+        "kind": "audio" if media.video_codec is None else "video",
+        "facts": _facts(media),
+        "origin_s": media.origin_s,
+        "duration_s": max(end_s, media.duration_s or 0.0),
+        "start_s": float(curve.start_s[0]) if len(curve.start_s) else 0.0,
+        "hop_s": _hop_s(curve),
+        "classes": [
+            {"name": name, "anomaly": bool(anomaly), "on": entry.on_thresholds.get(name)}
+            for name, anomaly in zip(curve.classes, curve.anomaly_classes, strict=True)
+        ],
+        "scores": _base64(_packed_scores(curve)),
+        "present": _base64(curve.present.astype(np.uint8) @ np.array([1, 2], np.uint8)),
+        "events": [asdict(event) for event in entry.events],
+        "notes": [asdict(note) for note in entry.notes],
+    }
+
+
+def _packed_scores(curve: ScoreCurve) -> NDArray[np.uint8]:
+    """Fused, heard and seen scores in 255ths, ``(3, classes, snippets)``: each curve of the page is a run of bytes."""
+    heads = np.stack([curve.scores, curve.audio_scores, curve.visual_scores]).transpose(0, 2, 1)
+    return np.rint(np.clip(heads, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def _base64(values: NDArray[np.uint8]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
+
+
+def _hop_s(curve: ScoreCurve) -> float:
+    """Mean distance of snippets; they are consecutive. The one snippet of a short file may be cut at its end."""
+    starts = curve.start_s
+    if len(starts) > 1:
+        return float(starts[-1] - starts[0]) / (len(starts) - 1)
+    return float(curve.end_s[0] - starts[0]) if len(starts) else 1.0
+
+
+def _name(entry: ReportEntry) -> str:
+    """The source's name for people; bytes that are no text become replacement characters."""
+    name = entry.curve.source if entry.video is None else entry.video.name
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _relative_url(video: Path, folder: Path) -> str:
+    """``video`` as seen from ``folder``, percent-encoded; absolute where no relative path exists (another drive)."""
+    try:
+        relative = os.path.relpath(video, folder)
+    except ValueError:
+        return video.absolute().as_uri()
+    return quote(os.fsencode(relative.replace(os.sep, "/")))
+
+
+def _facts(media: MediaInfo) -> str:
+    """Format, picture and sound in one line."""
+    facts = [media.format]
+    if media.video_codec:
+        facts.append(f"{media.video_codec} {media.width}x{media.height}")
+    if media.video_codec and media.frame_rate_hz:
+        facts.append(f"{media.frame_rate_hz:.4g} fps")
+    if media.audio_codec:
+        facts.append(f"{media.audio_codec} {media.audio_rate_hz / 1000:g} kHz")
+    if not media.audio_codec:
+        facts.append("no sound")
+    return " · ".join(fact for fact in facts if fact)
