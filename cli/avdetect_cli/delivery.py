@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
+from types import FrameType
 
 import typer
 
@@ -45,16 +48,19 @@ def deliver(
         failures: list[str] = []
         try:
             for finding in findings:
-                with aside():
-                    errors = [str(error) for error in writers.write(finding)]
-                if finding.error is not None:
-                    errors.insert(0, finding.error)
-                failures += errors
-                num_findings += 1
-                num_failed += bool(errors)
+                with aside(), _interrupts_held():
+                    errors = [] if finding.error is None else [finding.error]
+                    errors += [str(error) for error in writers.write(finding)]
+                    failures += errors
+                    num_findings += 1
+                    num_failed += bool(errors)
         except KeyboardInterrupt:
             interrupted = True
-        failures += [str(error) for error in writers.finish()]
+        try:
+            with _interrupts_held():
+                failures += [str(error) for error in writers.finish()]
+        except KeyboardInterrupt:
+            interrupted = True
     for failure in failures:
         typer.echo(f"avdetect: {failure}", err=True)
     if num_failed and num_findings > 1:
@@ -64,3 +70,26 @@ def deliver(
         raise typer.Exit(INTERRUPTED)
     if failures:
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A first Ctrl-C waits for the end of the block, where something is being written; a second does not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread
+        return
+    held = False
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        nonlocal held
+        if held:
+            raise KeyboardInterrupt
+        held = True
+
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt

@@ -122,7 +122,7 @@ def _event_files(form: str | None, folder: Path | None, sources: Sequence[str]) 
 
 
 def _check_targets(plan: OutputPlan, inputs: set[Path]) -> None:
-    """No output takes the place of an input, or of another output."""
+    """No output takes the place of an input, of another output, or of a device such as ``/dev/null``."""
     targets = [path for path in (plan.target, plan.scores, plan.report) if path is not None]
     targets += plan.event_files.values()
     taken: set[Path] = set()
@@ -130,6 +130,8 @@ def _check_targets(plan: OutputPlan, inputs: set[Path]) -> None:
         place = target.resolve()
         if place in inputs:
             raise UsageError(f"{target} is an input and would be overwritten: name another file for the output.")
+        if target.exists() and not target.is_file():
+            raise UsageError(f"{target} is no file that could be replaced: name a file, or - for standard output.")
         if place in taken:
             raise UsageError(f"{target} is asked for twice: name another file for one of the outputs.")
         taken.add(place)

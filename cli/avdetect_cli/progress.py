@@ -41,21 +41,20 @@ class ProgressDisplay:
         """Report how far ``source`` is. Any thread may call it."""
         if not self._enabled:
             return
+        speed = progress.done_s / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
+        left = ""
+        if progress.total_s is not None and speed > 0:
+            left = f"{show_duration(max(progress.total_s - progress.done_s, 0.0) / speed)} left"
+        speed_text = f"{show_speed(speed)} real time"
         with self._lock:
             bars = self._started()
-            if source not in self._tasks:
-                self._tasks[source] = bars.add_task(_short(source), total=None, speed="", left="")
-            speed = progress.done_s / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
-            left = ""
-            if progress.total_s is not None and speed > 0:
-                left = f"{show_duration(max(progress.total_s - progress.done_s, 0.0) / speed)} left"
-            bars.update(
-                self._tasks[source],
-                completed=progress.done_s,
-                total=progress.total_s,
-                speed=f"{show_speed(speed)} real time",
-                left=left,
-            )
+            task = self._tasks.get(source)
+            if task is None:
+                self._tasks[source] = bars.add_task(
+                    _short(source), total=progress.total_s, completed=int(progress.done_s), speed=speed_text, left=left
+                )
+            else:
+                bars.update(task, completed=progress.done_s, speed=speed_text, left=left)
 
     def finish(self, source: str) -> None:
         """Take the bar of ``source`` away. Any thread may call it."""

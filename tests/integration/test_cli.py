@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def test_completion_of_classes_continues_the_list() -> None:
         (["-o", "out.csv", "--scores", "out.csv"], "out.csv is asked for twice: "),
         (["b.mp4", "--format", "srt"], "a file of the format srt holds the events of one source: with 2 of them, "),
         (["--json", "-o", "."], "-o . is a folder: name the file that the JSON goes to."),
+        (["--json", "-o", os.devnull], f"{os.devnull} is no file that could be replaced: "),
         (["--clips", "b.mp4"], "--clips b.mp4 is a file: name a folder."),
         (["-", "--clips", "."], "--clips needs files that can be read a second time, not standard input."),
     ],

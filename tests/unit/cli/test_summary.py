@@ -22,7 +22,7 @@ def curve(num_snippets: int) -> ScoreCurve:
     scores[num_snippets // 4 : num_snippets // 2, 0] = 1.0
     present = np.ones((num_snippets, 2), np.bool_)
     present[num_snippets * 3 // 4 :] = False
-    start_s = np.arange(num_snippets) * HOP_S
+    start_s = np.arange(num_snippets, dtype=np.float64) * np.float64(HOP_S)
     return ScoreCurve("a.mp4", CLASSES, (True, True), start_s, start_s + HOP_S, scores, scores, scores, present)
 
 
