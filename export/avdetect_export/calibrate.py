@@ -23,11 +23,11 @@ from avdetect_export.parity import open_graph
 __all__ = ["CANDIDATES", "LabelledWindows", "average_precision", "fit_class", "read_windows"]
 
 CANDIDATES: dict[str, tuple[str, ...]] = {
-    "gunshot": ("Gunshot, gunfire", "Machine gun", "Cap gun"),
+    "gunshot": ("Gunshot, gunfire", "Cap gun"),
     "explosion": ("Explosion", "Boom", "Eruption"),
-    "scream": ("Screaming", "Groan", "Whimper"),
-    "glass": ("Shatter", "Glass"),
-    "siren": ("Siren", "Police car (siren)", "Fire alarm"),
+    "scream": ("Screaming", "Groan"),
+    "glass": ("Shatter",),
+    "siren": ("Siren",),
     "crash": ("Smash, crash", "Slam", "Bang"),
 }
 """The AudioSet classes that may speak for an event class."""

@@ -12,7 +12,7 @@ import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -137,7 +137,7 @@ def mel_matrix(spec: LogMelSpec) -> FloatArray:
     """Triangular filters, linear on the HTK mel scale, ``(fft_samples // 2 + 1, num_mels)``."""
 
     def to_mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
-        return cast(NDArray[np.float64], 1127.0 * np.log1p(frequency_hz / 700.0))
+        return 1127.0 * np.log1p(frequency_hz / 700.0)
 
     bins = to_mel(np.linspace(0.0, spec.rate_hz / 2, spec.fft_samples // 2 + 1))[:, None]
     low, high = to_mel(np.array([spec.low_hz, spec.high_hz]))

@@ -68,7 +68,9 @@ class GraphBuilder:
     def op(self, op_type: str, *inputs: str, **attributes: Attribute) -> str:
         """Add a node with one output; the attributes are those of the ONNX operator."""
         value = f"{op_type.lower()}{len(self._nodes)}"
-        self._nodes.append(helper.make_node(op_type, list(inputs), [value], name=value, **attributes))
+        node = helper.make_node(op_type, list(inputs), [value], name=value)
+        node.attribute.extend(helper.make_attribute(key, item) for key, item in sorted(attributes.items()))
+        self._nodes.append(node)
         return value
 
     def as_float(self, value: str) -> str:
