@@ -82,7 +82,6 @@ def _document(entry: ReportEntry, folder: Path) -> dict[str, object]:
         "url": None if entry.video is None else _relative_url(entry.video, folder),
         "kind": "audio" if media.video_codec is None else "video",
         "facts": _facts(media),
-        "origin_s": media.origin_s,
         "duration_s": max(end_s, media.duration_s or 0.0),
         "start_s": float(curve.start_s[0]) if len(curve.start_s) else 0.0,
         "hop_s": _hop_s(curve),

@@ -9,7 +9,12 @@ const LANES = [
 const TICKS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 const NUM_COLOURS = 10;
 
-const styleOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+let styles = new Map();  // looked up once per colour scheme: thousands of events ask
+function styleOf(name) {
+  if (!styles.has(name)) styles.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
+  return styles.get(name);
+}
+function forgetStyles() { styles = new Map(); }
 const classColour = (index) => `--class-${index % NUM_COLOURS}`;
 
 /** A 2d context whose unit is a CSS pixel, on a canvas as fine as the screen. */
@@ -54,7 +59,7 @@ function drawCurve(context, series, curve, bit, view, box, colour, hatch) {
     context.fillRect(box.left + from * step, box.top, Math.max(1, (to - from) * step), box.height);
   }
   context.strokeStyle = context.fillStyle = colour;
-  context.lineWidth = 1.5;
+  context.lineWidth = (view.end - view.start) / series.hop > box.width ? 0.75 : 1.5;
   context.lineJoin = "round";
   for (const [from, to] of runsOf(columns, (x) => low[x] >= 0)) {
     const line = new Path2D(), area = new Path2D();
@@ -143,9 +148,11 @@ function drawLanes(context, model, width, toX) {
     context.textAlign = "right";
     context.textBaseline = "middle";
     context.font = `600 ${context.font}`;
-    context.fillText(lane.name, GUTTER - 8, top + lane.height / 2);
+    const threshold = lane.head === 0 ? model.threshold : null;
+    const nameTop = threshold !== null && threshold > 0.7 ? 0.6 : 0.14;  // beside the threshold's figure, never under it
+    context.fillText(lane.name, GUTTER - 8, top + Math.max(8, lane.height * nameTop));
     context.font = context.font.replace(/^(600|bold) /, "");
-    if (lane.head === 0 && model.threshold !== null) drawThreshold(context, model.threshold, box);
+    if (threshold !== null) drawThreshold(context, threshold, box);
     top += lane.height + LANE_GAP;
   }
 }
@@ -161,8 +168,8 @@ function drawThreshold(context, threshold, box) {
   context.stroke();
   context.setLineDash([]);
   context.textAlign = "right";
-  context.textBaseline = "bottom";
-  context.fillText(`opens at ${threshold.toFixed(2)}`, box.left + box.width - 4, y - 2);
+  context.textBaseline = "middle";
+  context.fillText(`≥ ${threshold.toFixed(2)}`, box.left - 8, y);
 }
 
 function drawPlot(canvas, model) {

@@ -7,7 +7,7 @@ const CLICK_PIXELS = 4, SKIP_S = 5, SMALLEST_VIEW_SNIPPETS = 6;
 let entry = null;      // the source on show
 let model = null;      // what is drawn of it
 let player = null;     // <video>, <audio>, or null where there is nothing to play
-let shift = 0;         // the player's clock minus ours
+let shift = 0;         // the player's clock minus ours: some browsers keep the container's, some start from 0
 let position = 0;
 let chosenRow = -1;    // index into model.listed of the event last jumped to
 let objectUrl = null;
@@ -32,7 +32,10 @@ function openPlayer(url) {
     closePlayer();
     sayUnplayable(`This browser cannot play ${entry.name}: it may have been moved, or be in a format (${entry.facts}) that browsers do not know. The curves and events work without it.`);
   });
-  player.addEventListener("loadedmetadata", () => { if (position > 0) mine.currentTime = position + shift; });
+  player.addEventListener("loadedmetadata", () => {
+    shift = mine.currentTime;
+    if (position > 0) mine.currentTime = position + shift;
+  });
   for (const type of ["timeupdate", "seeking", "seeked"]) player.addEventListener(type, followPlayer);
   player.addEventListener("play", () => requestAnimationFrame(followWhilePlaying));
   player.src = url;
@@ -224,7 +227,7 @@ function listClasses() {
   const chip = (index, name, count, colour) => {
     const input = element("input", { type: "radio", name: "class", checked: index === null });
     input.addEventListener("change", () => chooseClass(index));
-    const face = element("span", {}, ...(colour ? [element("i", { className: "dot" })] : []), name, element("em", { textContent: count || "" }));
+    const face = element("span", {}, ...(colour ? [element("i", { className: "dot" })] : []), name, ...(count ? [element("em", { textContent: count })] : []));
     if (colour) face.style.setProperty("--colour", `var(${colour})`);
     return element("label", { className: "chip" }, input, face);
   };
@@ -373,8 +376,12 @@ $("file").addEventListener("change", (event) => {
   openPlayer(objectUrl);
   event.target.value = "";
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => model && redraw());
-new ResizeObserver(() => model && redraw()).observe($("plot"));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetStyles(); if (model) redraw(); });
 
 listSources();
-if (entries.length) show(0);
+if (entries.length) {
+  show(0);
+  new ResizeObserver(redraw).observe($("plot"));
+} else {
+  document.querySelector("main").hidden = true;
+}

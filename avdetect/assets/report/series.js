@@ -69,5 +69,5 @@ function clock(time, decimals = 1) {
   return (hours ? `${hours}:${pad(minutes)}` : `${minutes}`) + ":" + pad(whole % 60) + rest;
 }
 
-const CARRIED_BY = { audio: "heard", visual: "seen", both: "heard + seen" };
+const CARRIED_BY = { audio: "heard", visual: "seen", both: "both" };
 const plain = (label) => label.replaceAll("_", " ");
