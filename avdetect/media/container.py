@@ -23,6 +23,7 @@ NETWORK_TIMEOUT_S = 30.0
 """How long a server may say nothing before it is given up."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_FILE_PROTOCOL = "file:"
 _TEXT_FORMATS = frozenset({"tty"})
 """FFmpeg draws a text file as moving ANSI art; nobody who passes one means that."""
 
@@ -67,7 +68,7 @@ def locate(uri: str | Path) -> Location:
         if status.st_size == 0:
             raise MediaError(f"{name}: is empty (0 bytes).")
     # With the protocol spelt out, a colon in the name is no protocol of its own.
-    return Location(name, f"file:{name}", rereadable=regular, timeout_s=None)
+    return Location(name, f"{_FILE_PROTOCOL}{name}", rereadable=regular, timeout_s=None)
 
 
 def _check_readable(name: str) -> None:
@@ -95,7 +96,8 @@ def open_container(location: Location) -> InputContainer:
     except EOFError as error:
         raise MediaError(f"{location.name}: ends before any media.") from error
     except (FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f"{location.name}: cannot be opened as media: {_reason(error)}.") from error
+        reason = _reason(error) + ("; its index is missing, as if cut off" if _looks_like_mp4(location) else "")
+        raise MediaError(f"{location.name}: cannot be opened as media: {reason}.") from error
     if container.format.name in _TEXT_FORMATS:
         container.close()
         raise MediaError(f"{location.name}: is text, not media.")
@@ -136,6 +138,14 @@ def _describe(stream: AudioStream) -> str:
     parts = [stream.codec_context.name, f"{stream.rate} Hz", stream.layout.name]
     parts += [part for part in (stream.language, stream.metadata.get("title")) if part]
     return ", ".join(parts)
+
+
+def _looks_like_mp4(location: Location) -> bool:
+    """An MP4 that cannot be opened lacks its index as a rule: the recording ended before it was written."""
+    if not location.url.startswith(_FILE_PROTOCOL) or not location.rereadable:
+        return False
+    with Path(location.name).open("rb") as file:
+        return file.read(8)[4:] == b"ftyp"
 
 
 def _reason(error: Exception) -> str:

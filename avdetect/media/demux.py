@@ -134,15 +134,19 @@ class Demuxer:
         """Read a stream from a container of its own from here on; false where that is impossible."""
         if self._reopen is None:
             return False
+        last_dts = self._last_dts[index]
         try:
             container = self._reopen()
         except MediaError:  # a server that allows one connection, say
             self._reopen = None
             return False
         self._own_containers.append(container)
-        last_dts = self._last_dts[index]
-        if last_dts is not None:
-            container.seek(last_dts, stream=container.streams[index])
+        try:
+            if last_dts is not None:
+                container.seek(last_dts, stream=container.streams[index])
+        except (FFmpegError, IndexError):  # IndexError: the stream shows up later in the file
+            self._reopen = None
+            return False
         packets = _reader(container, {index}, self._damage)
         self._own[index] = packets if last_dts is None else _after(packets, last_dts)
         self._container.streams[index].discard = Discard.all

@@ -36,6 +36,7 @@ AUDIO_PREROLL_S = 1
 """Sound handed out before the start: an audio window reaches back this far."""
 SEEK_MARGINS_S = (1, 15, 60)
 """How far before the wanted time to seek; further if the first key frame found there lies too late."""
+PIPE_HINT = "; from a pipe, an MP4 can be read only if its index comes first (ffmpeg -movflags +faststart)"
 MIN_SEEK_S = 3
 """Nearer to the origin, reading costs no more than seeking."""
 TIME_BASE_HZ = 1_000_000
@@ -162,7 +163,8 @@ class FileSource:
             self.notes.append(_absence("no-audio", "audio", "sound", num_tracks=len(streams.audio)))
         if not self._starts:
             wanted = [kind for kind, is_wanted in (("video", plan.want_video), ("audio", plan.want_audio)) if is_wanted]
-            raise MediaError(f"{self._location.name}: holds no {' or '.join(wanted)} that can be decoded.")
+            hint = "" if self._location.rereadable else PIPE_HINT
+            raise MediaError(f"{self._location.name}: holds no {' or '.join(wanted)} that can be decoded{hint}.")
         self._origin = min(self._starts)
         if self._video is not None:
             self._video.lay(self._origin)

@@ -84,7 +84,7 @@ def test_a_fifo_is_read(media: MediaFactory) -> None:
     source = media.flash_and_tone("flash.mkv")
     fifo = media.folder / "fifo.mkv"
     os.mkfifo(fifo)
-    writer = threading.Thread(target=lambda: fifo.write_bytes(source.read_bytes()))
+    writer = threading.Thread(target=lambda: fifo.write_bytes(source.read_bytes()), daemon=True)
     writer.start()
     assert_flash_and_tone(fifo)
     writer.join()
@@ -145,6 +145,45 @@ def test_the_audio_track_can_be_chosen(two_tracks: Path) -> None:
 def test_an_audio_track_that_is_not_there_is_refused_with_a_list(two_tracks: Path) -> None:
     with pytest.raises(UsageError, match=r"has no audio track 2; its audio tracks are 0: aac.*; 1: aac.*fra"):
         open_source(two_tracks, PLAN, audio_track=2)
+
+
+def test_a_start_beyond_the_end_is_refused(media: MediaFactory) -> None:
+    with pytest.raises(UsageError, match=r"flash\.mp4: lasts 3\.\d\d s, so it cannot be started at 30 s"):
+        open_source(media.flash_and_tone("flash.mp4"), PLAN, start_s=30)
+
+
+@pytest.mark.parametrize(("start_s", "duration_s"), [(-1, None), (0, 0), (1, -2)])
+def test_a_stretch_that_cannot_be_is_refused(start_s: float, duration_s: float | None) -> None:
+    with pytest.raises(UsageError, match="must not be negative"):
+        open_source("any.mp4", PLAN, start_s=start_s, duration_s=duration_s)
+
+
+def test_an_mp4_without_its_index_is_recognised(media: MediaFactory, tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(media.flash_and_tone("flash.mp4").read_bytes()[:5000])
+    with pytest.raises(MediaError, match=r"cut\.mp4: cannot be opened as media: .*; its index is missing"):
+        open_source(path, PLAN)
+
+
+def test_an_mp4_in_a_pipe_with_its_index_at_the_end_is_recognised(media: MediaFactory) -> None:
+    code = (
+        "from avdetect.errors import MediaError\n"
+        "from avdetect.media.source import probe\n"
+        "try: probe('-')\n"
+        "except MediaError as error: print(error)\n"
+    )
+    noise = media.flash_and_tone("late_index.mp4", video_filter="noise=alls=60:allf=t", size="640x480")
+    command = f"cat '{noise}' | '{sys.executable}' -c \"{code}\""
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "-: holds no video or audio that can be decoded; from a pipe, an MP4" in result.stdout
+
+
+def test_reading_may_be_given_up_half_way(media: MediaFactory) -> None:
+    source = open_source(media.flash_and_tone("flash.mp4"), PLAN)
+    packets = source.packets()
+    next(packets)
+    source.close()
+    del packets
 
 
 def test_probing_tells_what_reading_tells(media: MediaFactory) -> None:

@@ -75,7 +75,7 @@ def test_nothing_is_lost_or_read_twice_where_the_file_is_opened_again(media: Med
 def test_from_a_pipe_the_stream_that_lies_too_far_behind_is_not_waited_for(media: MediaFactory, apart: Path) -> None:
     fifo = media.folder / f"fifo_{apart.name}"
     os.mkfifo(fifo)
-    writer = threading.Thread(target=lambda: fifo.write_bytes(apart.read_bytes()))
+    writer = threading.Thread(target=lambda: fifo.write_bytes(apart.read_bytes()), daemon=True)
     writer.start()
     contents = read(fifo)
     writer.join()
@@ -92,7 +92,7 @@ def test_from_a_pipe_sound_that_ends_early_does_not_hold_up_the_pictures(media: 
     path = media.flash_and_tone("early.mkv", audio_filter="atrim=end=1.5")
     fifo = media.folder / "fifo_early.mkv"
     os.mkfifo(fifo)
-    writer = threading.Thread(target=lambda: fifo.write_bytes(path.read_bytes()))
+    writer = threading.Thread(target=lambda: fifo.write_bytes(path.read_bytes()), daemon=True)
     writer.start()
     with open_source(fifo, PLAN) as source:
         items = list(source.packets())
