@@ -2,6 +2,6 @@
 
 from avdetect_cli.app import main
 
-__all__: list[str] = []
+__all__ = ["main"]
 
 main()

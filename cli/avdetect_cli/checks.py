@@ -114,7 +114,7 @@ def _devices() -> Iterator[Check]:
     yield _device(graph, "cpu", "broken", "pip install --force-reinstall onnxruntime")
     for device, provider in _DEVICES.items():
         if provider in onnxruntime.get_available_providers():
-            yield _device(graph, device, "missing", "nothing, if the CPU will do; else as it says")
+            yield _device(graph, device, "missing", "until then, scoring runs on the CPU")
         else:
             fix = "on Linux x86-64 or Windows: pip uninstall onnxruntime, pip install 'onnxruntime-gpu[cuda,cudnn]'"
             yield Check("devices", device, "missing", f"this onnxruntime was built without {provider}", fix)

@@ -45,6 +45,8 @@ class OutputPlan:
     scores: Path | None
     report: Path | None
     clips: Path | None
+    clip_stems: dict[str, str]
+    """What the names of each source's clips begin with."""
     summary: bool
     """Whether a person reads standard output."""
     notes: bool
@@ -75,6 +77,7 @@ def plan_outputs(request: OutputRequest, sources: Sequence[str], *, also_read: S
         scores=request.scores,
         report=request.report,
         clips=request.clips,
+        clip_stems=_clip_stems(request.clips, sources),
         summary=not for_program and not request.quiet,
         notes=for_program and not request.quiet,
     )
@@ -119,6 +122,13 @@ def _event_files(form: str | None, folder: Path | None, sources: Sequence[str]) 
     if form is None or folder is None:
         return {}
     return dict(zip(sources, paths_for(sources, folder, form), strict=True))
+
+
+def _clip_stems(folder: Path | None, sources: Sequence[str]) -> dict[str, str]:
+    if folder is None:
+        return {}
+    names = paths_for(sources, folder, next(iter(FORMATS)))  # any format's: namesakes are told apart
+    return {source: name.stem for source, name in zip(sources, names, strict=True)}
 
 
 def _check_targets(plan: OutputPlan, inputs: set[Path]) -> None:

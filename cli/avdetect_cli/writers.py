@@ -101,6 +101,8 @@ def _planned(
         yield _scores(plan.scores)
     if plan.report is not None:
         yield _report(plan.report, on_thresholds)
+    if plan.clips is not None:
+        yield _clips(plan.clips, plan.clip_stems)
     if plan.summary:
         yield _summary()
     if plan.notes:
@@ -192,6 +194,19 @@ def _report(target: Path, on_thresholds: Mapping[str, float]) -> Iterator[Write]
     yield write
     if entries:
         write_report(target, entries)
+
+
+@contextmanager
+def _clips(folder: Path, stems: Mapping[str, str]) -> Iterator[Write]:
+    def write(finding: Finding) -> None:
+        if finding.events:
+            from avdetect.sinks.clips import cut_clips
+
+            origin_s = 0.0 if finding.media is None else finding.media.origin_s
+            stem = stems[finding.source]
+            cut_clips(Path(finding.source), finding.events, folder, origin_s=origin_s, stem=stem)
+
+    yield write
 
 
 @contextmanager

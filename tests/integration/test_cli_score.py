@@ -69,7 +69,7 @@ def test_a_summary_shows_the_timeline_and_the_events(clip: Path) -> None:
 
     lines = result.stdout.splitlines()
     assert lines[0].startswith(f"{clip}  ·  0:19  ·  320x192 h264 25 fps  ·  aac 48 kHz mono")
-    assert any(line.split()[0] == "gunshot" and "█" in line for line in lines[2:-1] if line)
+    assert any(line.split()[0] == "gunshot" and {*"▆▇█"} & {*line} for line in lines[2:-1] if line)
     [event] = [line.split() for line in lines if line.split()[2:3] == ["gunshot"]]
     assert event[0].startswith("0:06.")
     assert event[4] == "heard"
@@ -169,6 +169,35 @@ def test_the_report_holds_all_inputs(clip: Path, silent: Path, tmp_path: Path) -
     text = page.read_text("utf-8")
     assert "clip.mp4" in text
     assert "cli-silent.mp4" in text
+
+
+def test_every_event_becomes_a_clip_even_of_namesakes(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    namesake = shutil.copy(clip, tmp_path / "other")
+
+    result = run("score", clip, namesake, *SHOTS, "--json", "--classes", "gunshot", "--clips", tmp_path / "clips")
+
+    assert [len(json.loads(line)["events"]) for line in result.stdout.splitlines()] == [1, 1]
+    names = sorted(path.name for path in (tmp_path / "clips").iterdir())
+    assert [name.split("_")[0] for name in names] == ["clip-2", "clip"]
+    assert all(name.endswith("gunshot.mp4") for name in names)
+
+
+def test_clips_are_cut_from_saved_scores(saved: Path, tmp_path: Path) -> None:
+    run("events", saved, "--classes", "gunshot", "--clips", tmp_path / "clips", "-q")
+
+    [name] = [path.name for path in (tmp_path / "clips").iterdir()]
+    assert name.startswith("demo_00h00m06.")
+
+
+def test_clips_of_a_file_that_is_gone_are_a_failure_of_that_input(clip: Path, tmp_path: Path) -> None:
+    run("score", clip, *SHOTS, "--scores", tmp_path / "s.npz", "-q")
+    clip.unlink()
+
+    result = run("events", tmp_path / "s.npz", "--clips", tmp_path / "clips", expect=1)
+
+    assert "gunshot" in result.stdout
+    assert result.stderr.startswith(f"avdetect: {clip} is not a regular file, so no clips can be cut from it")
 
 
 def test_events_decided_again_are_those_of_scoring(saved: Path) -> None:

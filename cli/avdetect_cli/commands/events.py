@@ -27,6 +27,7 @@ from avdetect_cli.options import (
 if TYPE_CHECKING:
     from avdetect.events.curve import ScoreCurve
     from avdetect.manifest import Manifest
+    from avdetect.media.packets import MediaInfo
     from avdetect_cli.finding import Finding
 
 __all__ = ["events"]
@@ -65,16 +66,29 @@ def events(
     request = OutputRequest(json, format, output, scores, report, clips, quiet)
     plan = plan_outputs(request, [curve.source for curve in curves], also_read=[file])
     manifest = read_manifest(default_bundle_path() if bundle is None else bundle)
+    needs_media = plan.report is not None or plan.clips is not None
     deliver(
-        (_decide(curve, choices, manifest) for curve in curves),
+        (_decide(curve, choices, manifest, probed=needs_media) for curve in curves),
         plan,
         bundle=None,  # whose scores these are is not known
         on_thresholds=choices.on_thresholds(curves[0].classes, manifest),
     )
 
 
-def _decide(curve: ScoreCurve, choices: EventChoices, manifest: Manifest) -> Finding:
+def _decide(curve: ScoreCurve, choices: EventChoices, manifest: Manifest, *, probed: bool) -> Finding:
     from avdetect.events.segmenter import decide_events
     from avdetect_cli.finding import Finding
 
-    return Finding(curve.source, curve, tuple(decide_events(curve, choices.rules(curve.classes, manifest))))
+    found = decide_events(curve, choices.rules(curve.classes, manifest))
+    return Finding(curve.source, curve, tuple(found), media=_probe(curve.source) if probed else None)
+
+
+def _probe(source: str) -> MediaInfo | None:
+    """What the container says, where the file is still there: a report and clips need its clock."""
+    from avdetect.errors import MediaError
+    from avdetect.media.source import probe
+
+    try:
+        return probe(source) if Path(source).is_file() else None
+    except MediaError:
+        return None
