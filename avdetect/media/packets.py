@@ -47,6 +47,8 @@ class VideoFrame:
     """Seconds from the grid's origin, from the presentation timestamp."""
     hold: Fraction
     """Seconds after ``time`` for which the picture may stand in for missing ones; later ones are a gap."""
+    duration: Fraction
+    """Seconds for which it is meant to be shown: where the media end, if it is the last."""
     luma: NDArray[np.uint8]
     """Low-resolution luma, full range, ``(height, width)``."""
     rgb: NDArray[np.uint8] | None

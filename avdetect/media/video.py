@@ -143,14 +143,14 @@ class VideoTrack:
             if picked is not None and picked.cell < cell and begin_cell < cell:
                 shown_cell = self._last_cell(picked, cell)
                 if begin_cell <= shown_cell:
-                    yield self._convert(picked, seen_cell, shown_cell)
+                    yield self._convert(picked, seen_cell, shown_cell, end)
                     seen_cell = shown_cell
             picked = _Picked(frame, ticks, cell)
             self.end = ticks * self.time_base + self._interval
         if picked is not None:
             shown_cell = self._last_cell(picked, None)
             if begin_cell <= shown_cell:
-                yield self._convert(picked, seen_cell, shown_cell)
+                yield self._convert(picked, seen_cell, shown_cell, end)
 
     def _admit(self, packet: Packet[Stream]) -> bool:
         """Spare the decoder what the grid does not need: pictures that no other refers to, in cells that have one.
@@ -185,17 +185,22 @@ class VideoTrack:
             interval = max(interval, Fraction(median(self._intervals)) * self.time_base)
         return max(self._plan.hop, HOLD_INTERVALS * interval)
 
-    def _convert(self, picked: _Picked, seen_cell: int, shown_cell: int) -> VideoFrame:
-        """Small pictures of a frame on show up to ``shown_cell``; others were on show up to ``seen_cell``."""
+    def _convert(self, picked: _Picked, seen_cell: int, shown_cell: int, end: Fraction | None) -> VideoFrame:
+        """Small pictures of a frame on show up to ``shown_cell``; others were on show up to ``seen_cell``.
+
+        Nothing is shown after ``end``.
+        """
         per_snippet = self._plan.cells_per_snippet
         # A snippet whose RGB cell went by without a picture takes the next one in it.
         first_cell = max(seen_cell + 1, picked.cell // per_snippet * per_snippet)
         cells = range(first_cell, min(shown_cell, first_cell + per_snippet - 1) + 1)
         wants_rgb = any(cell % per_snippet in self._plan.rgb_cells for cell in cells)
         rotation = clockwise_rotation(picked.frame)
+        time = picked.ticks * self.time_base - self._origin
         return VideoFrame(
-            time=picked.ticks * self.time_base - self._origin,
+            time=time,
             hold=self._hold(),
+            duration=self._interval if end is None else min(self._interval, end - time),
             luma=self._pictures.luma(picked.frame, rotation),
             rgb=self._pictures.rgb(picked.frame, rotation) if wants_rgb else None,
         )

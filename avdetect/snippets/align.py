@@ -108,8 +108,6 @@ class PictureTrack:
         self._before_rgb: VideoFrame | None = None
         self.last: VideoFrame | None = None
         """The last one so far; no earlier one is taken any more."""
-        self.last_interval: Fraction | None = None
-        """Seconds from the picture before ``last`` to it."""
         self.late = 0
         """Number of pictures that came after their snippet had been released."""
 
@@ -124,10 +122,8 @@ class PictureTrack:
 
     def add(self, frame: VideoFrame) -> None:
         """Take a picture; one that is not after the last one is dropped."""
-        if self.last is not None:
-            if frame.time <= self.last.time:
-                return
-            self.last_interval = frame.time - self.last.time
+        if self.last is not None and frame.time <= self.last.time:
+            return
         self.last = frame
         if frame.time >= self._released:
             self._waiting.append(frame)

@@ -118,13 +118,13 @@ class SnippetAssembler:
         return self._pictures.buffered > self._max_pictures or self._sound.buffered > self._max_samples
 
     def _media_end(self) -> Fraction:
-        """End of the longer stream; the last picture is taken to last as long as the one before it, or else a cell."""
+        """End of the longer stream."""
         ends = [Fraction(0)]
         if self._sound.end is not None:
             ends.append(Fraction(self._sound.end, self._plan.rate_hz))
-        last, interval = self._pictures.last, self._pictures.last_interval
+        last = self._pictures.last
         if last is not None:
-            ends.append(last.time + (interval if interval is not None and interval <= last.hold else self._plan.cell))
+            ends.append(last.time + last.duration)
         return max(ends)
 
     def _release(self, length: Fraction) -> Snippet:
