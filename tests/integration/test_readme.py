@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -43,9 +44,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def _run(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def test_the_readme_shows_commands() -> None:
@@ -56,6 +59,16 @@ def test_the_readme_shows_commands() -> None:
 def test_a_command_of_the_readme_succeeds(command: str, folder: Path) -> None:
     environment_bin = Path(sys.executable).parent
     _run(["bash", "-euo", "pipefail", "-c", f"PATH={shlex.quote(str(environment_bin))}:$PATH; {command}"], folder)
+
+
+def test_the_output_shown_is_that_of_the_demo(folder: Path) -> None:
+    [shown] = _blocks("text")
+    *lines, how_fast = shown.rstrip().splitlines()
+
+    printed = _run([sys.executable, "-m", "avdetect_cli", "demo"], folder)
+
+    assert "\n".join(lines) in printed
+    assert how_fast.partition("  ·")[0] in printed
 
 
 @pytest.mark.parametrize("program", _blocks("python"))
