@@ -68,7 +68,7 @@ def test_a_summary_shows_the_timeline_and_the_events(clip: Path) -> None:
     result = run("score", clip, *SHOTS)
 
     lines = result.stdout.splitlines()
-    assert lines[0].startswith(f"{clip}  ·  0:19  ·  320x192 h264 25 fps  ·  aac 48 kHz mono")
+    assert lines[0].startswith(f"{clip}  ·  0:21  ·  320x192 h264 25 fps  ·  aac 48 kHz mono")
     assert any(line.split()[0] == "gunshot" and {*"▆▇█"} & {*line} for line in lines[2:-1] if line)
     [event] = [line.split() for line in lines if line.split()[2:3] == ["gunshot"]]
     assert event[0].startswith("0:06.")
