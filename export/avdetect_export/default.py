@@ -230,7 +230,7 @@ def _manifest(detector: TableDetector, files: dict[str, bytes], parity: dict[str
         ),
         calibration=(
             "Scores of what is heard: logistic regression on labelled sounds, one window in ten assumed to hold the "
-            "event. Activity and shout, and the durations of all rules: set by hand."
+            "event. Activity and shout, and the thresholds and durations of all rules: set by hand."
         ),
         provenance=provenance,
         files=file_entries(files),

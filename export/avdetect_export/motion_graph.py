@@ -9,7 +9,8 @@ Every number is made per pair of consecutive pictures first, then summed up over
 * *jerk*: how much the difference changes from one pair to the next;
 * *cut*: pictures that have nothing to do with each other; such pairs count as cuts and not as motion.
 
-Pairs without a time difference (a picture that stands in for a missing one) do not count at all.
+Pairs without a time difference (a picture that stands in for a missing one) do not count at all. Nothing is said of
+where in the picture things move: with numbers per place, a detector learns its training cameras by heart.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class MotionGraphSpec:
     block_pixels: int = 10
     """Side of the square blocks that have a flow of their own."""
     region_blocks: int = 2
-    """Side of the square regions, in blocks, whose motion is reported by place."""
+    """Side of the square regions, in blocks, of which the liveliest is reported."""
     cell_s: float = 0.08
     """Differences are given as rates over this time."""
     rate_limits: tuple[float, float] = (0.25, 2.0)
@@ -74,13 +75,7 @@ _PICTURE_FEATURES = ("pairs", "cuts", "luma", "contrast", "detail")
 
 def motion_feature_names(spec: MotionGraphSpec = MOTION) -> tuple[str, ...]:
     """Names of the numbers of the embedding, in order."""
-    side = spec.block_pixels * spec.region_blocks
-    regions = [f"{y}_{x}" for y in range(spec.height // side) for x in range(spec.width // side)]
-    return (
-        *(f"{feature}_{moment}" for moment in _MOMENTS for feature in PAIR_FEATURES),
-        *(f"region_{moment}_{region}" for moment in ("mean", "max") for region in regions),
-        *_PICTURE_FEATURES,
-    )
+    return (*(f"{feature}_{moment}" for moment in _MOMENTS for feature in PAIR_FEATURES), *_PICTURE_FEATURES)
 
 
 def motion_graph(spec: MotionGraphSpec = MOTION) -> onnx.ModelProto:
@@ -120,8 +115,7 @@ class _MotionGraph:
         difference = g.op("Mul", g.op("Relu", shrunk), self.rate)
         regions = self._average(difference, spec.block_pixels * spec.region_blocks)
         pairs = g.op("Concat", *self._pair_features(difference, regions), axis=2)
-        places = g.reshape(g.op("Log", g.op("Add", regions, g.constant(1.0))), 0, 0, -1)
-        parts = [*self._over_time(pairs, std=True), *self._over_time(places, std=False), self._picture_features()]
+        parts = [*self._over_time(pairs), self._picture_features()]
         names = motion_feature_names(spec)
         g.output("embedding", g.op("Concat", *parts, axis=1), "float32", ("N", len(names)))
         return g.build()
@@ -204,16 +198,23 @@ class _MotionGraph:
         return g.op("Div", u, determinant), g.op("Div", v, determinant)
 
     def _jerk(self) -> str:
-        """Mean absolute change of the difference from pair to pair; zero where either pair does not count."""
+        """Mean absolute change of the difference from one pair to the next, ``[N, pairs, 1, 1]``.
+
+        A pair that counts and has none before it that does (the first of a snippet, one after a cut) takes the mean
+        of the others: it tells nothing, and must not pass for calm.
+        """
         g = self.g
         rates = g.op("Mul", self.change, self.rate)
         turn = g.op("Abs", g.op("Sub", g.slice(rates, 1, 1), g.slice(rates, 1, 0, -1)))
         turn = g.op("Relu", g.op("Sub", turn, g.constant(2 * self.spec.noise_levels)))
-        both = g.op("Mul", g.slice(self.counted, 1, 1), g.slice(self.counted, 1, 0, -1))
-        level = g.op("Mul", self._mean(turn), g.unsqueeze(both, 2, 3))
-        return g.op("Pad", level, g.integers(0, 1, 0, 0, 0, 0, 0, 0))
+        both = g.unsqueeze(g.op("Mul", g.slice(self.counted, 1, 1), g.slice(self.counted, 1, 0, -1)), 2, 3)
+        level = g.op("Mul", self._mean(turn), both)
+        number = g.op("Max", g.reduce("ReduceSum", both, 1), g.constant(1.0))
+        usual = g.op("Div", g.reduce("ReduceSum", level, 1), number)
+        missing = g.op("Mul", usual, g.op("Sub", g.constant(1.0), both))
+        return g.op("Concat", usual, g.op("Add", level, missing), axis=1)
 
-    def _over_time(self, values: str, *, std: bool) -> list[str]:
+    def _over_time(self, values: str) -> list[str]:
         """Mean, standard deviation and maximum of ``[N, pairs, D]`` over the pairs that count, ``[N, D]`` each."""
         g = self.g
         counted = g.unsqueeze(self.counted, 2)
@@ -224,11 +225,10 @@ class _MotionGraph:
             return g.op("Div", total, number)
 
         centre = mean(values)
-        highest = g.reduce("ReduceMax", g.op("Mul", values, counted), 1, keepdims=False)
-        if not std:
-            return [centre, highest]
         away = g.op("Sub", values, g.unsqueeze(centre, 1))
-        return [centre, g.op("Sqrt", mean(g.op("Mul", away, away))), highest]
+        spread = g.op("Sqrt", mean(g.op("Mul", away, away)))
+        highest = g.reduce("ReduceMax", g.op("Mul", values, counted), 1, keepdims=False)
+        return [centre, spread, highest]
 
     def _picture_features(self) -> str:
         """Number of pairs and cuts (as shares), mean luma, contrast and detail, ``[N, 5]``."""

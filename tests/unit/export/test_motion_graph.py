@@ -56,9 +56,12 @@ def slow(luma: np.ndarray, time_s: np.ndarray) -> dict[str, float]:
         astray = np.mean([np.hypot(*(block - pan)) for block in blocks])
         values["flow_disorder"].append(np.log1p(2 * astray * rate))
         rates = change * rate
-        turn = 0.0 if rates_before is None else np.maximum(np.abs(rates - rates_before) - 6, 0).mean()
-        values["jerk"].append(np.log1p(turn))
+        turn = np.nan if rates_before is None else np.maximum(np.abs(rates - rates_before) - 6, 0).mean()
+        values["jerk"].append(turn)
         rates_before = rates
+    turns = np.array(values["jerk"])
+    usual = 0.0 if np.isnan(turns).all() else np.nanmean(turns)
+    values["jerk"] = list(np.log1p(np.where(np.isnan(turns), usual, turns)))
     moments = {"mean": np.mean, "std": np.std, "max": np.max}
     return {f"{name}_{m}": float(f(v)) for name, v in values.items() for m, f in moments.items()}
 
