@@ -5,6 +5,7 @@
     ├── BundleError       a bundle is missing, damaged, of another version or contradicts itself
     ├── ProviderError     an execution provider was asked for and could not be loaded
     ├── CheckpointError   a checkpoint is missing, damaged or not of the kind asked for
+    ├── DataError         a list of training data, or what it names, has mistakes
     ├── ScoresError       a file of saved scores cannot be read or written
     ├── OutputError       a result cannot be written where it was asked for
     └── UsageError        values that cannot be used together or at all (exit code 2 on the command line)
@@ -18,6 +19,7 @@ __all__ = [
     "AvdetectError",
     "BundleError",
     "CheckpointError",
+    "DataError",
     "MediaError",
     "OutputError",
     "ProviderError",
@@ -44,6 +46,10 @@ class ProviderError(AvdetectError):
 
 class CheckpointError(AvdetectError):
     """A checkpoint is missing, damaged or not of the kind asked for."""
+
+
+class DataError(AvdetectError):
+    """A list of training data, or what it names, has mistakes."""
 
 
 class ScoresError(AvdetectError):

@@ -1,0 +1,122 @@
+"""Videos -> embeddings on disk, made by the scorer's own stages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from avdetect.errors import DataError, MediaError
+from avdetect.features.encoders import EncoderSessions, SnippetEncoder
+from avdetect.manifest import Manifest
+from avdetect.media.source import open_source
+from avdetect.snippets.assembler import SnippetAssembler
+from avdetect.snippets.grid import stream_plan
+from avdetect.stage import through
+from avdetect.training.store import EmbeddingStore, Origin, VideoEmbeddings
+
+__all__ = ["Encoders", "ExtractionResult", "embed", "extract", "fingerprint"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoders:
+    """What makes embeddings: a bundle without its detector. Sessions may be shared between threads."""
+
+    manifest: Manifest
+    sessions: EncoderSessions
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionResult:
+    """What was done."""
+
+    num_extracted: int
+    num_kept: int
+    """They were there already, made from the same."""
+
+
+def fingerprint(manifest: Manifest) -> str:
+    """Of all that embeddings depend on: the encoder graphs and the grid. The detector may change freely."""
+    hashes = {entry.path: entry.sha256 for entry in manifest.files}
+    parts = {
+        name: None if part is None else {**part.model_dump(exclude={"graph"}), "sha256": hashes[part.graph]}
+        for name, part in (("visual", manifest.visual), ("motion", manifest.motion), ("audio", manifest.audio))
+    }
+    text = json.dumps({"hop_s": manifest.hop_s, **parts}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def embed(video: Path, encoders: Encoders, *, decoder_threads: int = 1) -> VideoEmbeddings:
+    """What the bundle's detector would be fed with for ``video``, the same numbers.
+
+    Raises:
+        MediaError: it cannot be opened, or nothing of it could be decoded.
+    """
+    manifest = encoders.manifest
+    with open_source(video, stream_plan(manifest), decoder_threads=decoder_threads) as media:
+        assembler = SnippetAssembler(
+            manifest,
+            has_video=media.info.video_codec is not None,
+            has_audio=media.info.audio_codec is not None,
+        )
+        snippets = through(media.packets(), assembler)
+        return VideoEmbeddings.collect(list(through(snippets, SnippetEncoder(manifest, encoders.sessions))))
+
+
+def extract(
+    videos: Sequence[Path],
+    encoders: Encoders,
+    store: EmbeddingStore,
+    *,
+    jobs: int | None = None,
+    on_done: Callable[[int, int], None] | None = None,
+) -> ExtractionResult:
+    """Make the embeddings that ``store`` lacks; what was made is kept, however this ends.
+
+    Args:
+        videos: files.
+        encoders: make the embeddings.
+        store: where they go.
+        jobs: how many videos at once, in threads (decoder and encoders leave Python's lock alone); as many as there
+            are processors by default.
+        on_done: called with the number of videos done and the number to do, after each.
+
+    Raises:
+        DataError: some videos could not be read; the message has them all. The others were extracted.
+        OutputError: embeddings cannot be written.
+    """
+    made_by = fingerprint(encoders.manifest)
+    origins = [Origin.of(video, made_by) for video in videos]
+    missing = [origin for origin in origins if not store.holds(origin)]
+
+    def work(origin: Origin) -> None:
+        store.save(embed(Path(origin.video), encoders), origin)
+
+    faults: list[str] = []
+    with ThreadPoolExecutor(jobs or os.cpu_count() or 1, thread_name_prefix="extract") as pool:
+        pending = {pool.submit(work, origin): origin for origin in missing}
+        try:
+            for number, (origin, error) in enumerate(_outcomes(pending), 1):
+                if error is not None:
+                    faults.append(f"  {origin.video}: {error}")
+                if on_done is not None:
+                    on_done(number, len(missing))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what is being made is finished, the rest is not begun
+            raise
+    if faults:
+        raise DataError("\n".join([f"{len(faults)} of {len(videos)} videos could not be used:", *sorted(faults)]))
+    return ExtractionResult(len(missing), len(origins) - len(missing))
+
+
+def _outcomes(pending: dict[Future[None], Origin]) -> Iterator[tuple[Origin, MediaError | None]]:
+    """As they come; an error that is not about the video is raised."""
+    for future in as_completed(pending):
+        error = future.exception()
+        if error is not None and not isinstance(error, MediaError):
+            raise error
+        yield pending[future], error
