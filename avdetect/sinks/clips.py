@@ -78,9 +78,7 @@ def cut_clips(
     if not events:
         return []
     if not source.is_file():
-        raise MediaError(
-            f"{source} is missing or no regular file, so no clips can be cut from it; save the source to a file first."
-        )
+        raise MediaError(f"{source} is missing or no regular file: clips can only be cut from a saved file.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
