@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from avdetect.manifest import StateSpec
 from avdetect.models.window import Window, slide
@@ -55,6 +56,8 @@ class CrossModalBlock(nn.Module):
         self.window = window
         self._num_heads = num_heads
         self._hidden_dim = hidden_dim
+        self._head_dim = hidden_dim // num_heads
+        self._scale = self._head_dim**-0.5
         self._position_range = position_range
         self.attention_norm = nn.LayerNorm(hidden_dim)
         self.query_key_value = nn.Linear(hidden_dim, 3 * hidden_dim)
@@ -83,7 +86,8 @@ class CrossModalBlock(nn.Module):
         """
         query, key_value = self._project(streams)
         time = torch.arange(streams.shape[2], device=streams.device)
-        return self._transform(streams, query, key_value, present, time[None, :] - time[:, None])
+        bias, reachable = self._bias(time[None, :] - time[:, None])
+        return self._transform(streams, self._attend_fused(query, key_value, present, bias), present, reachable)
 
     def forward_stream(
         self, streams: Tensor, present: Tensor, state: Mapping[str, Tensor]
@@ -106,7 +110,8 @@ class CrossModalBlock(nn.Module):
         streams, query = torch.split_with_sizes(due, (self._hidden_dim, self._hidden_dim), -1)
         queries = torch.arange(streams.shape[2], device=streams.device)
         keys = torch.arange(streams.shape[2] + left + right, device=streams.device)
-        out = self._transform(streams, query, key_value, present, keys[None, :] - queries[:, None] - left)
+        bias, reachable = self._bias(keys[None, :] - queries[:, None] - left)
+        out = self._transform(streams, self._attend(query, key_value, present, bias), present, reachable)
         return out, {name: kept for name, kept in (("keys_values", kept), ("pending", pending)) if kept is not None}
 
     def state_specs(self, num_streams: int) -> tuple[StateSpec, ...]:
@@ -122,18 +127,44 @@ class CrossModalBlock(nn.Module):
         query, key_value = torch.split_with_sizes(projected, (self._hidden_dim, 2 * self._hidden_dim), -1)
         return query, key_value.flip(1)
 
-    def _transform(self, streams: Tensor, query: Tensor, key_value: Tensor, present: Tensor, offsets: Tensor) -> Tensor:
-        """Attention and feed-forward for Q queries over K keys; ``offsets`` int64 ``[Q, K]`` is key minus query."""
-        bias, reachable = self._bias(offsets)
-        present = present.flip(1)
+    def _attend(self, query: Tensor, key_value: Tensor, present: Tensor, bias: Tensor) -> Tensor:
+        """Contexts ``[B, M, Q, H]``, in the few operators that every runtime has.
+
+        Args:
+            query: ``[B, M, Q, H]``.
+            key_value: what the other stream offers, ``[B, M, K, 2H]``.
+            present: bool ``[B, M, K]``.
+            bias: added to the scores, ``[heads or 1, Q, K]``.
+        """
         key, value = torch.split_with_sizes(key_value, (self._hidden_dim, self._hidden_dim), -1)
-        scores = self._split_heads(query) @ self._split_heads(key).transpose(-1, -2)
-        scores = scores * (self._hidden_dim // self._num_heads) ** -0.5
-        scores = scores + bias + torch.where(present, 0.0, _BLOCKED)[:, :, None, None, :]
+        scores = self._split_heads(query) @ self._split_heads(key).transpose(-1, -2) * self._scale
+        scores = scores + bias + _blocked(present)[:, :, None, None, :]
         context = (scores.softmax(-1) @ self._split_heads(value)).transpose(2, 3)
-        context = context.reshape(*context.shape[:3], self._hidden_dim)
+        return context.reshape(*context.shape[:3], self._hidden_dim)
+
+    def _attend_fused(self, query: Tensor, key_value: Tensor, present: Tensor, bias: Tensor) -> Tensor:
+        """The same, in torch's fused kernel: in training the shares of all queries and keys would fill the memory."""
+        key, value = torch.split_with_sizes(key_value, (self._hidden_dim, self._hidden_dim), -1)
+        context: Tensor = functional.scaled_dot_product_attention(
+            self._split_heads(query).flatten(0, 1),
+            self._split_heads(key).flatten(0, 1),
+            self._split_heads(value).flatten(0, 1),
+            attn_mask=bias + _blocked(present).flatten(0, 1)[:, None, None, :],
+            scale=self._scale,
+        )
+        return context.transpose(1, 2).reshape(query.shape)
+
+    def _transform(self, streams: Tensor, context: Tensor, present: Tensor, reachable: Tensor) -> Tensor:
+        """The rest of the block, from the contexts on.
+
+        Args:
+            streams: ``[B, M, Q, H]``.
+            context: ``[B, M, Q, H]``; anything where a query had nothing to attend to.
+            present: bool ``[B, M, K]``.
+            reachable: 1 where the key is in the query's window, else 0: ``[Q, K]``.
+        """
         # [B, M, K] @ [K, Q]: how many keys each query can attend to.
-        has_context = (present.float() @ reachable.T) > 0
+        has_context = (present.flip(1).float() @ reachable.T) > 0
         streams = streams + self.dropout(self.output(context * has_context[..., None]))
         output: Tensor = streams + self.feed_forward(streams)
         return output
@@ -156,5 +187,9 @@ class CrossModalBlock(nn.Module):
 
     def _split_heads(self, features: Tensor) -> Tensor:
         """``[B, M, T, H]`` -> ``[B, M, heads, T, H / heads]``."""
-        size = self._hidden_dim // self._num_heads
-        return features.reshape(*features.shape[:-1], self._num_heads, size).transpose(2, 3)
+        return features.reshape(*features.shape[:-1], self._num_heads, self._head_dim).transpose(2, 3)
+
+
+def _blocked(present: Tensor) -> Tensor:
+    """What is added to the scores of the keys ``[B, M, K]`` for the absence of the *other* stream's snippets."""
+    return torch.where(present.flip(1), 0.0, _BLOCKED)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from avdetect.errors import UsageError
 from avdetect.manifest import StateSpec
@@ -19,6 +20,9 @@ __all__ = ["TwoStreamConfig", "TwoStreamNet", "VisualPartner"]
 
 NUM_STREAMS = 2
 """Audio, then visual: the order of ``present`` and of every axis of streams."""
+
+# Standard deviation over mean: dividing by less would magnify rounding errors.
+_LEAST_VARIATION = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +102,18 @@ class StreamInput(nn.Module):
         self.projection = nn.Linear(embedding_dim, hidden_dim)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Normalise by these from now on: float ``[D]`` each. A feature that never varies is only centred."""
+        """Normalise by these from now on: float ``[D]`` each. A feature that hardly varies is only centred."""
         self.mean.copy_(mean)
-        self.scale.copy_(torch.where(std > 1e-6 * (1 + mean.abs()), 1 / std, 1.0))
+        self.scale.copy_(torch.where(std > _LEAST_VARIATION * (1 + mean.abs()), 1 / std, 1.0))
 
-    def forward(self, embeddings: Tensor, present: Tensor) -> Tensor:
-        """``[B, T, D]`` and bool ``[B, T]`` -> ``[B, T, H]``. What is absent may hold anything, NaN included."""
-        embeddings = embeddings.masked_fill(~present[..., None], 0)
-        projected: Tensor = self.projection(self.dropout((embeddings - self.mean) * self.scale))
-        return projected
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """``[B, T, D]`` -> ``[B, T, H]``."""
+        weight, bias = self.projection.weight * self.scale, self.projection.bias
+        if self.training and self.dropout.p > 0:
+            # What is dropped takes the mean, not zero.
+            return functional.linear(self.dropout(embeddings - self.mean), weight, bias)
+        # Normalised by way of the weights, which are far fewer than the embeddings.
+        return functional.linear(embeddings, weight, bias - weight @ self.mean)
 
 
 class Trunk(nn.Module):
@@ -207,7 +214,7 @@ class TwoStreamNet(nn.Module):
         Args:
             audio: float ``[B, T, audio_dim]``.
             visual: float ``[B, T, visual_dim]``.
-            present: bool ``[B, T, 2]`` (audio, visual). What is absent is never looked at.
+            present: bool ``[B, T, 2]`` (audio, visual). Absent embeddings count for nothing, but must be finite.
             num_instances: int64 ``[B]``; rows beyond are padding, and absent. None where there is none.
         """
         if num_instances is not None:
@@ -253,8 +260,7 @@ class TwoStreamNet(nn.Module):
 
     def _streams(self, audio: Tensor, visual: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Streams ``[B, 2, T, H]`` and their presence ``[B, 2, T]``."""
-        heard, seen = present.unbind(-1)
-        streams = torch.stack((self.audio_input(audio, heard), self.visual_input(visual, seen)), 1)
+        streams = torch.stack((self.audio_input(audio), self.visual_input(visual)), 1)
         return streams, present.transpose(1, 2)
 
 
@@ -278,7 +284,7 @@ class VisualPartner(nn.Module):
         """Logits ``[B, T, C]`` from visual ``[B, T, visual_dim]``, bool ``[B, T]`` and int64 ``[B]``."""
         if num_instances is not None:
             present = present & instance_mask(num_instances, present.shape[1])
-        streams = self.visual_input(visual, present)[:, None]
+        streams = self.visual_input(visual)[:, None]
         logits: Tensor = self.trunk(streams, present[:, None])[0]
         return logits
 

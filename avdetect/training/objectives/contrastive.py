@@ -121,9 +121,10 @@ def _semi_bags(modality: Modality, instances_per_pick: int) -> _SemiBags:
 
 def _gather(representations: Tensor, indices: Tensor) -> Tensor:
     """``[B, T, H]`` at int64 ``[B, K, C]`` -> ``[B, K, C, H]``."""
-    width = representations.shape[-1]
-    rows = representations.gather(1, indices.flatten(1)[..., None].expand(-1, -1, width))
-    return rows.view(*indices.shape, width)
+    num_bags, num_snippets, width = representations.shape
+    first_rows = torch.arange(0, num_bags * num_snippets, num_snippets, device=indices.device)
+    # As an embedding: its gradient is summed in parallel, that of gather is not.
+    return functional.embedding(indices + first_rows[:, None, None], representations.reshape(-1, width))
 
 
 def _info_nce(query: Tensor, positive: Tensor, negatives: Tensor, usable: Tensor, temperature: float) -> Tensor:

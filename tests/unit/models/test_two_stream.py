@@ -122,14 +122,12 @@ def test_padding_and_the_rest_of_the_batch_change_nothing() -> None:
             torch.testing.assert_close(together.logits[bag, :n], alone.logits[0], atol=1e-5, rtol=1e-5)
 
 
-def test_what_is_absent_is_never_looked_at() -> None:
+def test_what_is_absent_counts_for_nothing() -> None:
     net = network(replace(TINY, left_context_snippets=4, lookahead_snippets=4, smoothing_range_snippets=1))
     audio, visual, present = bags(2, 15)
     with torch.no_grad():
         expected = net(audio, visual, present)
-        spoilt = net(
-            audio.masked_fill(~present[..., :1], torch.nan), visual.masked_fill(~present[..., 1:], torch.nan), present
-        )
+        spoilt = net(audio.masked_fill(~present[..., :1], 1e3), visual.masked_fill(~present[..., 1:], -1e3), present)
     for one, other in zip(spoilt, expected, strict=True):
         torch.testing.assert_close(one, other)
 
@@ -183,6 +181,15 @@ def test_a_feature_that_never_varies_is_only_centred() -> None:
     assert net.audio_input.scale.tolist() == [1.0] * 5
 
 
+def test_a_dropped_input_takes_the_mean() -> None:
+    net = network(replace(TINY, input_dropout=0.999999)).train()
+    mean = torch.full((5,), 3.0)
+    net.audio_input.set_statistics(mean, torch.full((5,), 2.0))
+    with torch.no_grad():
+        found = net.audio_input(torch.randn(1, 4, 5))
+        torch.testing.assert_close(found, net.eval().audio_input(mean.expand(1, 4, 5)))
+
+
 def test_statistics_are_saved_with_the_weights() -> None:
     assert {"audio_input.mean", "audio_input.scale", "visual_input.mean"} <= TwoStreamNet(TINY).state_dict().keys()
 
@@ -201,7 +208,7 @@ def test_the_partner_is_blind_to_padding_and_absence() -> None:
     seen = present[..., 1]
     with torch.no_grad():
         expected = partner(visual[:, :8], seen[:, :8])
-        found = partner(visual.masked_fill(~seen[..., None], torch.nan), seen, torch.tensor([8, 8]))
+        found = partner(visual.masked_fill(~seen[..., None], 1e3), seen, torch.tensor([8, 8]))
     torch.testing.assert_close(found[:, :8], expected)
 
 

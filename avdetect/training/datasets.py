@@ -1,0 +1,195 @@
+"""Bags: videos as tensors, with a label for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from avdetect.errors import DataError
+from avdetect.training.data_manifest import FeatureFiles, VideoRecord
+from avdetect.training.store import EmbeddingStore, VideoEmbeddings
+
+__all__ = ["Bag", "BagBatch", "BagDataset", "FeatureStatistics", "collate", "load_video", "statistics"]
+
+MISMATCH_SNIPPETS = 16
+"""How much longer one modality's features of a video may be than the other's; both are cut to the shorter."""
+
+
+class Bag(NamedTuple):
+    """One video, or one crop of it."""
+
+    audio: Tensor
+    """Float ``[T, Da]``."""
+    visual: Tensor
+    """Float ``[T, Dv]``."""
+    present: Tensor
+    """Bool ``[T, 2]`` (audio, visual)."""
+    labels: Tensor
+    """Float ``[C]``, 1 where the video has the class."""
+    video: int
+    """Which record; the crops of a video share it."""
+
+
+class BagBatch(NamedTuple):
+    """Bags padded with zeros to the longest."""
+
+    audio: Tensor
+    """Float ``[B, T, Da]``."""
+    visual: Tensor
+    """Float ``[B, T, Dv]``."""
+    present: Tensor
+    """Bool ``[B, T, 2]``."""
+    num_instances: Tensor
+    """int64 ``[B]``."""
+    labels: Tensor
+    """Float ``[B, C]``."""
+    videos: Tensor
+    """int64 ``[B]``."""
+
+
+class FeatureStatistics(NamedTuple):
+    """Of every number of an embedding, over the snippets of a data set in which the modality is present."""
+
+    audio_mean: Tensor
+    audio_std: Tensor
+    visual_mean: Tensor
+    visual_std: Tensor
+
+
+class BagDataset(Dataset[Bag]):
+    """The bags of some records. Embeddings are read when asked for.
+
+    Args:
+        records: the videos; each crop of one is a bag of its own.
+        class_names: C of them. None for one label, whether there is any event.
+        load: gives the embeddings of a crop of a record, for instance ``load_video`` with a store.
+        max_snippets: of a longer video so many are taken, evenly spread; None for all.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[VideoRecord],
+        class_names: Sequence[str] | None,
+        load: Callable[[VideoRecord, int], VideoEmbeddings],
+        *,
+        max_snippets: int | None = None,
+    ) -> None:
+        self.records = tuple(records)
+        self._load = load
+        self._max_snippets = max_snippets
+        self._bags = [(index, crop) for index, record in enumerate(records) for crop in range(num_crops(record))]
+        if class_names is None:
+            rows = [[bool(record.class_names)] for record in records]
+        else:
+            rows = [[name in record.class_names for name in class_names] for record in records]
+        self.video_labels = torch.tensor(rows, dtype=torch.float32)
+        """``[records, C]``."""
+
+    def __len__(self) -> int:
+        return len(self._bags)
+
+    def __getitem__(self, index: int) -> Bag:
+        video, crop = self._bags[index]
+        embeddings = self._load(self.records[video], crop)
+        rows = evenly_spread(len(embeddings.present), self._max_snippets)
+        return Bag(
+            torch.from_numpy(embeddings.audio[rows]),
+            torch.from_numpy(embeddings.visual[rows]),
+            torch.from_numpy(embeddings.present[rows]),
+            self.video_labels[video],
+            video,
+        )
+
+
+def evenly_spread(num_snippets: int, at_most: int | None) -> slice | list[int]:
+    """All snippets, or ``at_most`` of them from the first to the last."""
+    if at_most is None or num_snippets <= at_most:
+        return slice(None)
+    picked: list[int] = np.linspace(0, num_snippets - 1, at_most, dtype=np.int64).tolist()
+    return picked
+
+
+def collate(bags: Sequence[Bag]) -> BagBatch:
+    """Pad bags to the longest."""
+    audio, visual, present, labels, videos = zip(*bags, strict=True)
+    return BagBatch(
+        pad_sequence(audio, batch_first=True),
+        pad_sequence(visual, batch_first=True),
+        pad_sequence(present, batch_first=True),
+        torch.tensor([len(one) for one in audio]),
+        torch.stack(labels),
+        torch.tensor(videos),
+    )
+
+
+def num_crops(record: VideoRecord) -> int:
+    """How many bags a record gives."""
+    return len(record.media.visual) if isinstance(record.media, FeatureFiles) else 1
+
+
+def load_video(record: VideoRecord, crop: int, store: EmbeddingStore | None) -> VideoEmbeddings:
+    """The embeddings of a record: of its features, or from ``store``.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    if isinstance(record.media, FeatureFiles):
+        return _read_features(record, record.media, crop)
+    if store is None:
+        raise ValueError(f"{record.media} is a video, and there is no store to read its embeddings from.")
+    return store.load(record.media)
+
+
+def statistics(bags: Dataset[Bag], count: int) -> FeatureStatistics:
+    """Mean and standard deviation over the first ``count`` bags; of a modality that is never there, 0 and 1."""
+    first = bags[0]
+    sums = [_Moments(size) for size in (first.audio.shape[1], first.visual.shape[1])]
+    for index in range(count):
+        bag = bags[index]
+        for total, values, there in zip(sums, (bag.audio, bag.visual), bag.present.unbind(-1), strict=True):
+            total.add(values[there])
+    return FeatureStatistics(*sums[0].finish(), *sums[1].finish())
+
+
+class _Moments:
+    """Sums, in double precision."""
+
+    def __init__(self, size: int) -> None:
+        self.number = 0
+        self.total = torch.zeros(size, dtype=torch.float64)
+        self.squares = torch.zeros(size, dtype=torch.float64)
+
+    def add(self, values: Tensor) -> None:
+        wide = values.double()
+        self.number += len(values)
+        self.total += wide.sum(0)
+        self.squares += (wide * wide).sum(0)
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        if not self.number:
+            return torch.zeros(len(self.total)), torch.ones(len(self.total))
+        mean = self.total / self.number
+        return mean.float(), (self.squares / self.number - mean**2).clamp(min=0).sqrt().float()
+
+
+def _read_features(record: VideoRecord, files: FeatureFiles, crop: int) -> VideoEmbeddings:
+    arrays = []
+    for path in (files.audio, files.visual[crop]):
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{record.where}: {path} cannot be read as an array: {error}.") from error
+        if array.ndim != 2 or not len(array):
+            raise DataError(f"{record.where}: {path} has shape {array.shape}, expected (snippets, numbers).")
+        arrays.append(array.astype(np.float32))
+    audio, visual = arrays
+    if abs(len(audio) - len(visual)) > MISMATCH_SNIPPETS:
+        raise DataError(f"{record.where}: {len(audio)} snippets of audio features, {len(visual)} of visual ones.")
+    length = min(len(audio), len(visual))
+    return VideoEmbeddings(audio[:length], visual[:length], np.ones((length, 2), np.bool_))

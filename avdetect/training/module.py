@@ -1,0 +1,255 @@
+"""What happens in one step of training: one LightningModule for each recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from avdetect.models.heads import InstanceOutputs, instance_mask, topk_mean
+from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet, MacilSdPartner
+from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, VisualPartner
+from avdetect.training.config import MacilSdRecipe, ProductRecipe
+from avdetect.training.data_manifest import VideoRecord
+from avdetect.training.datasets import BagBatch, FeatureStatistics
+from avdetect.training.objectives.bag import bag_loss, positive_weights
+from avdetect.training.objectives.contrastive import Modality, contrast_weight, contrastive_losses
+from avdetect.training.objectives.macil_sd import macil_sd_losses, macil_sd_partner_loss
+from avdetect.training.objectives.self_distillation import mix_weights, mixing_momentum
+from avdetect.training.objectives.teacher import distillation_loss
+from avdetect.training.validation import ValidationScores
+
+__all__ = ["BagModule", "MacilSdModule", "ProductModule"]
+
+_CONTRAST_RAMP = 1.5  # the height that ``contrast_weight`` reaches
+
+
+class BagModule(lightning.LightningModule):
+    """Validation, which is the same for every network: frame AP where spans are known, bag AP always."""
+
+    network: TwoStreamNet | MacilSdNet
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held_out: ValidationScores | None = None
+        self._new_scores: Any = None
+
+    def validate_on(self, records: Sequence[VideoRecord], labels: Tensor, *, hop_s: float) -> None:
+        """Say what the batches of validation are: ``labels`` float ``[records, C]``."""
+        positive = labels.numpy() > 0.5
+        self._new_scores = lambda: ValidationScores(records, positive, hop_s=hop_s)
+
+    def outputs(self, batch: BagBatch) -> InstanceOutputs:
+        """What the network says of a batch."""
+        raise NotImplementedError
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the scores of the last epoch."""
+        self._held_out = self._new_scores()
+
+    def validation_step(self, batch: BagBatch) -> None:
+        """Gather scores."""
+        assert self._held_out is not None
+        logits = self.outputs(batch).logits.float()
+        bags = topk_mean(logits, batch.num_instances).sigmoid().cpu().numpy()
+        for row, (video, length) in enumerate(zip(batch.videos.tolist(), batch.num_instances.tolist(), strict=True)):
+            self._held_out.add(video, logits[row, :length].sigmoid().cpu().numpy(), bags[row])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what they are worth. Every process has seen all of them, so there is nothing to exchange."""
+        assert self._held_out is not None
+        for name, value in self._held_out.metrics()._asdict().items():
+            if not math.isnan(value):
+                self.log(f"val_{name}", value, prog_bar=True)
+
+
+class ProductModule(BagModule):
+    """The product's recipe.
+
+    Args:
+        recipe: its numbers.
+        config: of the network.
+        labels: of all training bags, float ``[bags, C]``.
+        moments: of all training snippets.
+        used_visual: bool ``[Dv]``: which numbers of the visual embedding to look at.
+        teacher: a trained network to learn from; None for labels alone.
+    """
+
+    network: TwoStreamNet
+    positive_weight: Tensor
+
+    def __init__(
+        self,
+        recipe: ProductRecipe,
+        config: TwoStreamConfig,
+        labels: Tensor,
+        moments: FeatureStatistics,
+        used_visual: Tensor,
+        teacher: TwoStreamNet | None,
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = TwoStreamNet(config)
+        self.partner = VisualPartner(config) if recipe.self_distillation else None
+        for net in (self.network, self.partner):
+            if net is not None:
+                _prepare(net, moments, used_visual)
+        # Not a submodule: its weights are neither trained nor saved.
+        self._teacher = [teacher] if teacher is not None else []
+        self.register_buffer("positive_weight", positive_weights(labels) ** recipe.balance, persistent=False)
+
+    def outputs(self, batch: BagBatch) -> InstanceOutputs:
+        """What the network says of a batch."""
+        outputs: InstanceOutputs = self.network(batch.audio, batch.visual, batch.present, batch.num_instances)
+        return outputs
+
+    def training_step(self, batch: BagBatch) -> Tensor:
+        """One batch: every loss with its weight."""
+        recipe, noisy = self.recipe, self._augment(batch)
+        outputs = self.outputs(noisy)
+        losses = {
+            "fused": (recipe.fused_weight, self._bag_loss(outputs.logits, noisy)),
+            "audio": (recipe.modality_weight, self._bag_loss(outputs.audio_logits, noisy)),
+            "visual": (recipe.modality_weight, self._bag_loss(outputs.visual_logits, noisy)),
+        }
+        if recipe.contrast_weight:
+            ramp = contrast_weight(self.current_epoch) / _CONTRAST_RAMP
+            losses["contrast"] = (recipe.contrast_weight * ramp, self._contrast(outputs, noisy))
+        if self.partner is not None:
+            logits = self.partner(noisy.visual, noisy.present[..., 1], noisy.num_instances)
+            losses["partner"] = (1.0, self._bag_loss(logits, noisy))
+        for teacher in self._teacher:
+            losses["teacher"] = (recipe.distillation_weight, self._distillation(outputs, batch, teacher.to(self.device)))
+        total = torch.stack([weight * loss for weight, loss in losses.values()]).sum()
+        self.log_dict({f"loss_{name}": loss for name, (_, loss) in losses.items()}, on_step=False, on_epoch=True)
+        self.log("loss", total, prog_bar=True, on_step=False, on_epoch=True)
+        return total
+
+    def on_train_epoch_end(self) -> None:
+        """Mix the partner's weights in."""
+        if self.partner is not None:
+            momentum = mixing_momentum(self.current_epoch, num_epochs=self.recipe.epochs)
+            mix_weights(self.network, self.partner, momentum)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; the learning rate rises and falls once."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(), self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.recipe.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _augment(self, batch: BagBatch) -> BagBatch:
+        """Noise on the embeddings, some of their numbers replaced by the mean, and bags with one modality only."""
+        recipe, network = self.recipe, self.network
+        audio = _disturb(batch.audio, network.audio_input, recipe.noise, recipe.audio_dropout)
+        visual = _disturb(batch.visual, network.visual_input, recipe.noise, recipe.visual_dropout)
+        draw = torch.rand(len(audio), 1, device=self.device)
+        lost = torch.stack((draw < recipe.modality_dropout, draw > 1 - recipe.modality_dropout), -1)
+        # A bag that has one modality only keeps it.
+        both = batch.present.any(1, keepdim=True).all(-1, keepdim=True)
+        return batch._replace(audio=audio, visual=visual, present=batch.present & ~(lost & both))
+
+    def _bag_loss(self, logits: Tensor, batch: BagBatch) -> Tensor:
+        bags = topk_mean(logits, batch.num_instances, instances_per_pick=self.recipe.instances_per_pick)
+        return bag_loss(bags, batch.labels, positive_weight=self.positive_weight)
+
+    def _contrast(self, outputs: InstanceOutputs, batch: BagBatch) -> Tensor:
+        valid = batch.present & instance_mask(batch.num_instances, batch.present.shape[1])[..., None]
+        heard = Modality(outputs.audio_logits, outputs.audio_representation, valid[..., 0])
+        seen = Modality(outputs.visual_logits, outputs.visual_representation, valid[..., 1])
+        losses = contrastive_losses(
+            heard, seen, batch.labels > 0.5, instances_per_pick=self.recipe.instances_per_pick
+        )
+        return torch.stack(losses).sum()
+
+    def _distillation(self, outputs: InstanceOutputs, batch: BagBatch, teacher: TwoStreamNet) -> Tensor:
+        with torch.no_grad():
+            target = teacher(batch.audio, batch.visual, batch.present, batch.num_instances)
+        valid = instance_mask(batch.num_instances, batch.present.shape[1])
+        # The first three are the logits: fused, and of each modality.
+        pairs = zip(outputs[:3], target[:3], strict=True)
+        return torch.stack([distillation_loss(mine, theirs, valid) for mine, theirs in pairs]).sum()
+
+
+class MacilSdModule(BagModule):
+    """The published recipe. The losses of network and partner share no weight, so one optimizer does for both.
+
+    Args:
+        recipe: its numbers.
+        config: of the network.
+    """
+
+    network: MacilSdNet
+
+    def __init__(self, recipe: MacilSdRecipe, config: MacilSdConfig) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = MacilSdNet(config)
+        self.partner = MacilSdPartner(config)
+
+    def outputs(self, batch: BagBatch) -> InstanceOutputs:
+        """What the network says of a batch."""
+        outputs: InstanceOutputs = self.network(batch.audio, batch.visual)
+        return outputs
+
+    def training_step(self, batch: BagBatch) -> Tensor:
+        """One batch."""
+        losses = macil_sd_losses(
+            self.outputs(batch), batch.labels, batch.num_instances, crossed=self.recipe.crossed
+        )
+        partner = macil_sd_partner_loss(self.partner(batch.visual), batch.labels, batch.num_instances)
+        contrast = torch.stack(losses.contrast).sum()
+        self.log_dict(
+            {"loss_bag": losses.bag, "loss_contrast": contrast, "loss_partner": partner}, on_step=False, on_epoch=True
+        )
+        return losses.total(contrast_weight(self.current_epoch)) + partner
+
+    def on_train_epoch_end(self) -> None:
+        """Mix the partner's weights in."""
+        mix_weights(self.network, self.partner, mixing_momentum(self.current_epoch))
+
+    def configure_optimizers(self) -> Any:
+        """Adam for each; the learning rates fall on a cosine, epoch by epoch."""
+        optimizer = torch.optim.Adam(
+            [
+                {"params": self.network.parameters(), "lr": self.recipe.learning_rate},
+                {"params": self.partner.parameters(), "lr": self.recipe.partner_learning_rate},
+            ]
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.recipe.cosine_epochs)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+
+@torch.no_grad()
+def _prepare(net: TwoStreamNet | VisualPartner, moments: FeatureStatistics, used_visual: Tensor) -> None:
+    """Where training starts: streams on their own, averaged over a few snippets, and no class at home anywhere."""
+    if isinstance(net, TwoStreamNet):
+        net.audio_input.set_statistics(moments.audio_mean, moments.audio_std)
+    net.visual_input.set_statistics(moments.visual_mean, moments.visual_std)
+    net.visual_input.scale.mul_(used_visual)
+    # What attention and feed-forward add starts at zero.
+    nn.init.zeros_(net.trunk.block.output.weight)
+    last = net.trunk.block.feed_forward[3]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    if net.trunk.smoothing is not None:
+        weight = net.trunk.smoothing.weight
+        taps = weight.shape[-1]
+        weight.fill_(1 / taps)
+        weight[..., taps // 2] -= 1  # beside the residual
+
+
+def _disturb(embeddings: Tensor, stream: nn.Module, noise: float, dropout: float) -> Tensor:
+    """Noise in standard deviations, then dropout about the mean."""
+    mean, scale = stream.get_buffer("mean"), stream.get_buffer("scale")
+    deviation = torch.where(scale > 0, 1 / scale, 0.0)
+    return mean + functional.dropout(embeddings - mean + noise * deviation * torch.randn_like(embeddings), dropout)
