@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEMO = Path(__file__).parent.parent / "avdetect" / "assets" / "demo.mp4"
-AVDETECT = [sys.executable, "-m", "avdetect_cli.app"]
+AVDETECT = [sys.executable, "-m", "avdetect_cli"]
 
 
 def media_folder() -> Path:
