@@ -139,7 +139,7 @@ class CrossModalBlock(nn.Module):
         key, value = torch.split_with_sizes(key_value, (self._hidden_dim, self._hidden_dim), -1)
         scores = self._split_heads(query) @ self._split_heads(key).transpose(-1, -2) * self._scale
         scores = scores + bias + _blocked(present)[:, :, None, None, :]
-        context = (scores.softmax(-1) @ self._split_heads(value)).transpose(2, 3)
+        context: Tensor = (scores.softmax(-1) @ self._split_heads(value)).transpose(2, 3)
         return context.reshape(*context.shape[:3], self._hidden_dim)
 
     def _attend_fused(self, query: Tensor, key_value: Tensor, present: Tensor, bias: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ class StreamInput(nn.Module):
             # What is dropped takes the mean, not zero.
             return functional.linear(self.dropout(embeddings - self.mean), weight, bias)
         # Normalised by way of the weights, which are far fewer than the embeddings.
-        return functional.linear(embeddings, weight, bias - weight @ self.mean)
+        return functional.linear(embeddings, weight, bias - functional.linear(self.mean, weight))
 
 
 class Trunk(nn.Module):
