@@ -158,6 +158,10 @@ class ClassSpec(_Part):
     """Whether it counts towards the anomaly score, the probability of any event."""
     title: str = ""
     """For people; the name where empty."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """The log-odds that the detector gives are divided by this, and then ``bias`` is added: what makes of its scores
+    probabilities. All three heads alike."""
+    bias: float = 0.0
     rule: EventRule = EventRule()
 
 

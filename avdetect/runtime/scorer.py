@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.events.event import SnippetScore
+from avdetect.events.rescale import Rescaling
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.runtime.bundle import Bundle
 from avdetect.timebase import Span
@@ -37,6 +38,7 @@ class StreamingScorer:
         sizes = [size for size in spec.chunk_snippets if max_chunk_snippets is None or size <= max_chunk_snippets]
         self._sizes = sorted(sizes or [min(spec.chunk_snippets)], reverse=True)
         self._state = {entry.name: np.zeros((1, *entry.shape), np.dtype(entry.dtype)) for entry in spec.state}
+        self._rescaling = Rescaling.of(bundle.manifest)
         self._outputs = [*_SCORES, *(f"{entry.name}_next" for entry in spec.state)]
         self._waiting: list[SnippetEmbedding] = []
         self._unscored: deque[SnippetEmbedding] = deque()
@@ -72,7 +74,7 @@ class StreamingScorer:
         )
         self._state = dict(zip(self._state, results[len(_SCORES) :], strict=True))
         self._unscored.extend(chunk)
-        fused, heard, seen = (array[0] for array in results[: len(_SCORES)])
+        fused, heard, seen = (self._rescaling.apply(array[0]) for array in results[: len(_SCORES)])
         dropped = min(self._rows_to_drop, size)
         self._rows_to_drop -= dropped
         for row in range(dropped, size):
