@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["InstanceHead", "InstanceOutputs", "Picks", "instance_mask", "pick", "topk_mean"]
+__all__ = ["Fusion", "InstanceHead", "InstanceOutputs", "Picks", "instance_mask", "pick", "topk_mean"]
 
 
 class InstanceOutputs(NamedTuple):
@@ -30,26 +30,48 @@ class InstanceOutputs(NamedTuple):
         return self.audio_representation + self.visual_representation
 
 
-class InstanceHead(nn.Module):
-    """One linear classifier for all streams; the fused logit is the sum of what they say and of a prior.
+Fusion = Literal["sum", "either"]
+"""``sum``: evidence adds up, so that one stream can veto the other. ``either``: each stream is heard on its own, and an
+event is there when one says so."""
 
-    ``logit[m] = prior + w . x[m]`` and ``fused = prior + sum over m of w . x[m]``. A stream that is absent comes as
-    zeros: its own logit is the prior, and it takes no part in the fused one.
+# The logit of a stream that is not there: a probability of 0, and finite.
+_IMPOSSIBLE = -1e4
+
+
+class InstanceHead(nn.Module):
+    """One linear classifier for all streams, and how what they say becomes one logit.
+
+    ``logit[m] = prior + w . x[m]``, and with p the sigmoid of a logit::
+
+        sum:     fused logit = prior + sum over m of w . x[m]
+        either:  1 - p(fused) = product over m of 1 - p(logit[m])
+
+    A stream that is absent comes as zeros: its own logit is the prior, and it takes no part in the fused one.
 
     Args:
         hidden_dim: H.
         num_classes: C.
+        fusion: see ``Fusion``.
     """
 
-    def __init__(self, *, hidden_dim: int, num_classes: int) -> None:
+    def __init__(self, *, hidden_dim: int, num_classes: int, fusion: Fusion = "sum") -> None:
         super().__init__()
+        self._fusion = fusion
         self.classifier = nn.Linear(hidden_dim, num_classes, bias=False)
         self.prior = nn.Parameter(torch.zeros(num_classes))
 
-    def forward(self, streams: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, M, T, H]`` -> fused logits ``[B, T, C]`` and those of the streams ``[B, M, T, C]``."""
+    def forward(self, streams: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Streams ``[B, M, T, H]`` and bool ``[B, M, T]`` -> logits ``[B, T, C]`` and ``[B, M, T, C]``."""
         evidence = self.classifier(streams)
-        return self.prior + evidence.sum(1), self.prior + evidence
+        logits = self.prior + evidence
+        if self._fusion == "sum":
+            return self.prior + evidence.sum(1), logits
+        said = logits.masked_fill(~present[..., None], _IMPOSSIBLE)
+        fused = said[:, 0]
+        for other in said.unbind(1)[1:]:
+            # (1 + e^a)(1 + e^b) - 1, in logarithms.
+            fused = torch.stack((fused, other, fused + other)).logsumexp(0)
+        return fused, logits
 
 
 class Picks(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn import functional
 from avdetect.errors import UsageError
 from avdetect.manifest import StateSpec
 from avdetect.models.fusion import CrossModalBlock
-from avdetect.models.heads import InstanceHead, InstanceOutputs, instance_mask
+from avdetect.models.heads import Fusion, InstanceHead, InstanceOutputs, instance_mask
 from avdetect.models.smoothing import LocalSmoothing
 from avdetect.models.window import Window, slide
 
@@ -43,6 +44,8 @@ class TwoStreamConfig:
     """Attention has a learned bias for each offset up to this far; 0 for none."""
     smoothing_range_snippets: int = 0
     """Representations are smoothed up to this far on either side, inside W and R; 0 for not at all."""
+    fusion: Fusion = "sum"
+    """How the logits of the streams become one."""
     dropout: float = 0.1
     """Probability, on what attention and feed-forward add."""
     input_dropout: float = 0.0
@@ -60,6 +63,8 @@ class TwoStreamConfig:
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
+        if self.fusion not in get_args(Fusion):
+            raise UsageError(f"fusion must be one of {', '.join(get_args(Fusion))}, got {self.fusion}.")
         if self.hidden_dim % self.num_heads:
             raise UsageError(f"hidden_dim ({self.hidden_dim}) must be a multiple of num_heads ({self.num_heads}).")
 
@@ -142,7 +147,7 @@ class Trunk(nn.Module):
             if config.smoothing_range_snippets
             else None
         )
-        self.head = InstanceHead(hidden_dim=config.hidden_dim, num_classes=config.num_classes)
+        self.head = InstanceHead(hidden_dim=config.hidden_dim, num_classes=config.num_classes, fusion=config.fusion)
 
     def forward(self, streams: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The whole bag at once.
@@ -158,7 +163,7 @@ class Trunk(nn.Module):
         streams = self.block(streams, present).masked_fill(absent, 0)
         if self.smoothing is not None:
             streams = self.smoothing(streams).masked_fill(absent, 0)
-        return *self.head(streams), streams
+        return *self.head(streams, present), streams
 
     def forward_stream(
         self, streams: Tensor, present: Tensor, state: Mapping[str, Tensor]
@@ -177,8 +182,9 @@ class Trunk(nn.Module):
                 streams.masked_fill(~attended[..., None], 0), state
             )
             next_state |= smoothing_state
-        streams = streams.masked_fill(~_before_last(present, left, right)[..., None], 0)
-        return (*self.head(streams), streams), next_state
+        due = _before_last(present, left, right)
+        streams = streams.masked_fill(~due[..., None], 0)
+        return (*self.head(streams, due), streams), next_state
 
     def state_specs(self, num_streams: int) -> tuple[StateSpec, ...]:
         """What ``forward_stream`` keeps between calls."""

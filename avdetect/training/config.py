@@ -5,8 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from avdetect.errors import UsageError
 
@@ -34,9 +42,11 @@ class ProductRecipe(_Section):
     num_heads: PositiveInt = 4
     feed_forward_dim: PositiveInt = 32
     left_context_snippets: NonNegativeInt | None = 32
-    """W: how far back a score depends on what was seen and heard; None for all of the past, which cannot be streamed."""
+    """W: how far back a score depends on what there was; None for all of the past, which cannot be streamed."""
     lookahead_snippets: NonNegativeInt | None = 2
     """R: how far ahead; the latency. None for all of the future, which cannot be streamed."""
+    fusion: Literal["sum", "either"] = "either"
+    """How the logits of what is heard and what is seen become one: they add up, or each is enough on its own."""
     position_range_snippets: NonNegativeInt = 8
     smoothing_range_snippets: NonNegativeInt = 2
     """Representations are averaged this far to either side, inside W and R."""
@@ -44,8 +54,6 @@ class ProductRecipe(_Section):
     audio_dropout: Share = 0.8
     """Share of the audio embedding's numbers that are left out, per snippet."""
     visual_dropout: Share = 0.3
-    head_dropout: Share = 0.5
-    """Share of the representation's numbers that the classifier does not see."""
     block_dropout: Share = 0.5
     """On what attention and feed-forward add."""
     modality_dropout: Share = 0.1

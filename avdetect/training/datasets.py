@@ -117,14 +117,13 @@ def evenly_spread(num_snippets: int, at_most: int | None) -> slice | list[int]:
 
 def collate(bags: Sequence[Bag]) -> BagBatch:
     """Pad bags to the longest."""
-    audio, visual, present, labels, videos = zip(*bags, strict=True)
     return BagBatch(
-        pad_sequence(audio, batch_first=True),
-        pad_sequence(visual, batch_first=True),
-        pad_sequence(present, batch_first=True),
-        torch.tensor([len(one) for one in audio]),
-        torch.stack(labels),
-        torch.tensor(videos),
+        pad_sequence([bag.audio for bag in bags], batch_first=True),
+        pad_sequence([bag.visual for bag in bags], batch_first=True),
+        pad_sequence([bag.present for bag in bags], batch_first=True),
+        torch.tensor([len(bag.present) for bag in bags]),
+        torch.stack([bag.labels for bag in bags]),
+        torch.tensor([bag.video for bag in bags]),
     )
 
 

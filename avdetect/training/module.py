@@ -124,7 +124,10 @@ class ProductModule(BagModule):
             logits = self.partner(noisy.visual, noisy.present[..., 1], noisy.num_instances)
             losses["partner"] = (1.0, self._bag_loss(logits, noisy))
         for teacher in self._teacher:
-            losses["teacher"] = (recipe.distillation_weight, self._distillation(outputs, batch, teacher.to(self.device)))
+            losses["teacher"] = (
+                recipe.distillation_weight,
+                self._distillation(outputs, batch, teacher.to(self.device)),
+            )
         total = torch.stack([weight * loss for weight, loss in losses.values()]).sum()
         self.log_dict({f"loss_{name}": loss for name, (_, loss) in losses.items()}, on_step=False, on_epoch=True)
         self.log("loss", total, prog_bar=True, on_step=False, on_epoch=True)
@@ -165,9 +168,7 @@ class ProductModule(BagModule):
         valid = batch.present & instance_mask(batch.num_instances, batch.present.shape[1])[..., None]
         heard = Modality(outputs.audio_logits, outputs.audio_representation, valid[..., 0])
         seen = Modality(outputs.visual_logits, outputs.visual_representation, valid[..., 1])
-        losses = contrastive_losses(
-            heard, seen, batch.labels > 0.5, instances_per_pick=self.recipe.instances_per_pick
-        )
+        losses = contrastive_losses(heard, seen, batch.labels > 0.5, instances_per_pick=self.recipe.instances_per_pick)
         return torch.stack(losses).sum()
 
     def _distillation(self, outputs: InstanceOutputs, batch: BagBatch, teacher: TwoStreamNet) -> Tensor:
@@ -202,9 +203,7 @@ class MacilSdModule(BagModule):
 
     def training_step(self, batch: BagBatch) -> Tensor:
         """One batch."""
-        losses = macil_sd_losses(
-            self.outputs(batch), batch.labels, batch.num_instances, crossed=self.recipe.crossed
-        )
+        losses = macil_sd_losses(self.outputs(batch), batch.labels, batch.num_instances, crossed=self.recipe.crossed)
         partner = macil_sd_partner_loss(self.partner(batch.visual), batch.labels, batch.num_instances)
         contrast = torch.stack(losses.contrast).sum()
         self.log_dict(
@@ -249,7 +248,9 @@ def _prepare(net: TwoStreamNet | VisualPartner, moments: FeatureStatistics, used
 
 
 def _disturb(embeddings: Tensor, stream: nn.Module, noise: float, dropout: float) -> Tensor:
-    """Noise in standard deviations, then dropout about the mean."""
-    mean, scale = stream.get_buffer("mean"), stream.get_buffer("scale")
-    deviation = torch.where(scale > 0, 1 / scale, 0.0)
-    return mean + functional.dropout(embeddings - mean + noise * deviation * torch.randn_like(embeddings), dropout)
+    """Noise in standard deviations, then dropout about the mean, of the numbers that are looked at."""
+    used = stream.get_buffer("scale").nonzero()[:, 0]
+    mean, scale = stream.get_buffer("mean")[used], stream.get_buffer("scale")[used]
+    centred = embeddings[..., used] - mean
+    centred = functional.dropout(centred + noise / scale * torch.randn_like(centred), dropout)
+    return embeddings.index_copy(-1, used, mean + centred)

@@ -62,8 +62,10 @@ class ValidationScores:
             if events is None:
                 return math.nan
             snippets = np.mean([one for one, _ in self._crops[video]], 0).max(1)
-            start_s = np.arange(len(snippets)) * self._hop_s
-            times_s = np.arange(len(snippets) * FRAMES_PER_SNIPPET) * (self._hop_s / FRAMES_PER_SNIPPET)
+            times_s = np.arange(len(snippets) * FRAMES_PER_SNIPPET, dtype=np.float64) * (
+                self._hop_s / FRAMES_PER_SNIPPET
+            )
+            start_s = times_s[::FRAMES_PER_SNIPPET]
             scores.append(frame_scores(start_s, snippets, times_s))
             truths.append(frames_inside([event.span for event in events], times_s))
         return average_precision(np.concatenate(truths), np.concatenate(scores))

@@ -33,6 +33,7 @@ TINY = TwoStreamConfig(
     lookahead_snippets=2,
     position_range_snippets=3,
     smoothing_range_snippets=1,
+    fusion="either",
 )
 
 

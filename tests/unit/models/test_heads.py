@@ -54,7 +54,7 @@ def test_the_fused_logit_is_the_prior_and_what_the_streams_say() -> None:
     with torch.no_grad():
         head.prior.copy_(torch.tensor([-1.0, 0.5]))
     streams = torch.randn(2, 2, 4, 3)
-    fused, by_stream = head(streams)
+    fused, by_stream = head(streams, torch.ones(2, 2, 4, dtype=torch.bool))
     torch.testing.assert_close(fused + head.prior, by_stream.sum(1))
 
 
@@ -64,6 +64,18 @@ def test_an_absent_stream_says_the_prior() -> None:
         head.prior.copy_(torch.tensor([-1.0, 0.5]))
     streams = torch.randn(1, 2, 4, 3)
     streams[:, 0] = 0
-    fused, by_stream = head(streams)
+    present = torch.tensor([[[False] * 4, [True] * 4]])
+    fused, by_stream = head(streams, present)
     torch.testing.assert_close(by_stream[:, 0], head.prior.expand(1, 4, 2))
     torch.testing.assert_close(fused, by_stream[:, 1])
+
+
+def test_either_stream_alone_makes_an_event_and_an_absent_one_takes_no_part() -> None:
+    head = InstanceHead(hidden_dim=3, num_classes=2, fusion="either")
+    torch.nn.init.constant_(head.prior, -1.0)
+    streams = 5 * torch.randn(2, 2, 40, 3)
+    present = torch.rand(2, 2, 40) > 0.3
+    fused, by_stream = head(streams, present)
+    missed = (1 - by_stream.sigmoid() * present[..., None]).prod(1)
+    torch.testing.assert_close(fused.sigmoid(), 1 - missed)
+    assert fused.isfinite().all()

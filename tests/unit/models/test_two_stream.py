@@ -70,6 +70,7 @@ def test_however_a_stream_is_cut_it_scores_as_the_whole(
             lookahead_snippets=right,
             smoothing_range_snippets=smoothing,
             position_range_snippets=positions,
+            fusion="sum" if seed % 2 else "either",
         ),
         seed,
     )

@@ -1,0 +1,368 @@
+"""Manifest -> checkpoint: START READING HERE.
+
+read_data_manifest    what there is, and all that is wrong with it
+extract               embeddings of the videos, by the scorer's own stages
+BagDataset            a bag per video
+ProductModule         networks and losses; or MacilSdModule
+Trainer               Lightning: devices, precision, logs, checkpoints
+save_checkpoint       weights, config, classes and how they came about
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, DistributedSampler
+
+from avdetect.errors import CheckpointError, DataError, OutputError, UsageError
+from avdetect.models.macil_sd import MacilSdConfig
+from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
+from avdetect.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from avdetect.training.config import MacilSdRecipe, ProductRecipe, TrainConfig
+from avdetect.training.data_manifest import UNNAMED_EVENT, DataManifest, VideoRecord, read_data_manifest
+from avdetect.training.datasets import BagDataset, collate, load_video, statistics
+from avdetect.training.extract import Encoders, extract, fingerprint
+from avdetect.training.module import BagModule, MacilSdModule, ProductModule
+from avdetect.training.store import EmbeddingStore
+
+__all__ = ["Divided", "divide", "train"]
+
+CHECKPOINT_NAME = "checkpoint.safetensors"
+XD_VIOLENCE_HOP_S = 16 / 24
+"""Of features extracted elsewhere: 16 frames at 24 a second."""
+
+
+class Divided(NamedTuple):
+    """Which videos are for what."""
+
+    class_names: tuple[str, ...]
+    train: tuple[VideoRecord, ...]
+    val: tuple[VideoRecord, ...]
+
+
+def train(
+    config: TrainConfig,
+    *,
+    encoders: Encoders | None = None,
+    on_extracted: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Train a network, and write it as a checkpoint.
+
+    Args:
+        config: all choices.
+        encoders: of the bundle that the network will run in; not needed for a manifest of features.
+        on_extracted: called with the number of videos whose embeddings were made and the number to make, after each.
+
+    Returns:
+        The checkpoint, in ``config.output``.
+
+    Raises:
+        DataError: the manifest has mistakes, or videos cannot be used.
+        UsageError: choices that contradict each other.
+        CheckpointError: the teacher cannot be used.
+        OutputError: the output folder cannot be written.
+    """
+    data = read_data_manifest(config.manifest, class_names=config.class_names)
+    divided = divide(data, config)
+    _make_folder(config.output)
+    store = _embeddings(config, divided, data, encoders, on_extracted)
+
+    lightning.seed_everything(config.run.seed, workers=True, verbose=False)
+    one_class = isinstance(config.recipe, MacilSdRecipe)
+    class_names = (UNNAMED_EVENT,) if one_class else divided.class_names
+    make_dataset = partial(
+        BagDataset, class_names=None if one_class else class_names, load=partial(load_video, store=store)
+    )
+    train_bags = make_dataset(divided.train, max_snippets=config.recipe.max_snippets)
+    val_bags = make_dataset(divided.val)
+
+    module = _module(config, train_bags, encoders)
+    module.validate_on(
+        divided.val,
+        val_bags.video_labels,
+        hop_s=encoders.manifest.hop_s if encoders is not None else XD_VIOLENCE_HOP_S,
+    )
+    val_loader = DataLoader(val_bags, collate_fn=collate) if divided.val else None  # one bag at a time: no padding
+    trainer = _trainer(config, divided.val)
+    with warnings.catch_warnings():
+        _expect_warnings()
+        trainer.fit(module, _train_loader(config, train_bags), val_loader, ckpt_path=_resume_from(config))
+    return _save(config, trainer, module, class_names, divided, encoders)
+
+
+def divide(data: DataManifest, config: TrainConfig) -> Divided:
+    """Decide what to train and what to validate on.
+
+    A split in the manifest is obeyed; where there is none, and no manifest to validate on, ``config.val_share`` of the
+    videos of each class are held out, the same ones every time.
+
+    Raises:
+        DataError: the manifest to validate on has mistakes, or shares videos or lacks classes.
+    """
+    training = tuple(record for record in data.records if record.split != "val")
+    validation = tuple(record for record in data.records if record.split == "val")
+    if not training:
+        raise DataError(f"{data.path}: all videos are of the split val, there is none to train on.")
+    if config.val_manifest is not None:
+        if validation:
+            raise DataError(f"{data.path} has videos of the split val, and {config.val_manifest} was given as well.")
+        other = read_data_manifest(config.val_manifest)
+        _check_apart(data, other)
+        validation = other.records
+    elif not validation and config.val_share > 0:
+        held_out = _hold_out(training, config.val_share)
+        validation = tuple(record for record in training if record in held_out)
+        training = tuple(record for record in training if record not in held_out)
+    return Divided(data.class_names, training, validation)
+
+
+def _check_apart(data: DataManifest, other: DataManifest) -> None:
+    mine = {record.media: record.where for record in data.records}
+    faults = [
+        f"  {record.where}: {record.name} is to be trained on ({mine[record.media]})"
+        for record in other.records
+        if record.media in mine
+    ]
+    faults += [
+        f"  {record.where}: unknown label {name}; no video to train on has it"
+        for record in other.records
+        for name in sorted(record.class_names - set(data.class_names))
+    ]
+    if faults:
+        raise DataError("\n".join([f"{other.path} does not go with {data.path}:", *faults]))
+
+
+def _hold_out(records: Sequence[VideoRecord], share: float) -> set[VideoRecord]:
+    """Of each set of classes the videos whose names' hashes are lowest: no order, no seed and no neighbour matters."""
+    groups: dict[frozenset[str], list[VideoRecord]] = {}
+    for record in records:
+        groups.setdefault(record.class_names, []).append(record)
+    return {
+        record
+        for group in groups.values()
+        for record in sorted(group, key=lambda one: hashlib.sha256(one.name.encode()).digest())[
+            : math.floor(share * len(group))
+        ]
+    }
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}.") from error
+
+
+def _embeddings(
+    config: TrainConfig,
+    divided: Divided,
+    data: DataManifest,
+    encoders: Encoders | None,
+    on_extracted: Callable[[int, int], None] | None,
+) -> EmbeddingStore | None:
+    """Where the embeddings are, all of them made; None for features that were made elsewhere."""
+    if data.has_features:
+        return None
+    if encoders is None:
+        raise UsageError(f"{data.path} lists videos: a bundle is needed, whose encoders make embeddings of them.")
+    store = EmbeddingStore(config.embeddings or config.output / "embeddings")
+    videos = [record.media for record in (*divided.train, *divided.val) if isinstance(record.media, Path)]
+    extract(videos, encoders, store, on_done=on_extracted)
+    return store
+
+
+def _module(config: TrainConfig, bags: BagDataset, encoders: Encoders | None) -> BagModule:
+    first = bags[0]
+    audio_dim, visual_dim, num_classes = first.audio.shape[1], first.visual.shape[1], bags.video_labels.shape[1]
+    recipe = config.recipe
+    if isinstance(recipe, MacilSdRecipe):
+        if config.teacher is not None:
+            raise UsageError("the macil-sd recipe has no teacher.")
+        return MacilSdModule(recipe, MacilSdConfig(audio_dim=audio_dim, visual_dim=visual_dim, num_classes=num_classes))
+    network = TwoStreamConfig(
+        audio_dim=audio_dim,
+        visual_dim=visual_dim,
+        num_classes=num_classes,
+        hidden_dim=recipe.hidden_dim,
+        num_heads=recipe.num_heads,
+        feed_forward_dim=recipe.feed_forward_dim,
+        left_context_snippets=recipe.left_context_snippets,
+        lookahead_snippets=recipe.lookahead_snippets,
+        position_range_snippets=recipe.position_range_snippets,
+        smoothing_range_snippets=recipe.smoothing_range_snippets,
+        fusion=recipe.fusion,
+        dropout=recipe.block_dropout,
+    )
+    labels = torch.stack([bags.video_labels[record] for record in range(len(bags.records))])
+    return ProductModule(
+        recipe,
+        network,
+        labels,
+        statistics(bags, len(bags)),
+        _used_visual(recipe, visual_dim, encoders),
+        _teacher(config, network),
+    )
+
+
+def _used_visual(recipe: ProductRecipe, visual_dim: int, encoders: Encoders | None) -> Tensor:
+    """Bool ``[Dv]``: all of it, or its motion part."""
+    used = torch.ones(visual_dim, dtype=torch.bool)
+    if encoders is not None and encoders.manifest.motion is not None and not recipe.use_appearance:
+        used[: visual_dim - encoders.manifest.motion.embedding_dim] = False
+    return used
+
+
+def _teacher(config: TrainConfig, network: TwoStreamConfig) -> TwoStreamNet | None:
+    if config.teacher is None:
+        return None
+    teacher = load_checkpoint(config.teacher).network
+    sizes = ("audio_dim", "visual_dim", "num_classes")
+    if not isinstance(teacher, TwoStreamNet) or any(
+        getattr(teacher.config, size) != getattr(network, size) for size in sizes
+    ):
+        raise CheckpointError(f"{config.teacher} cannot teach: it takes other embeddings or knows other classes.")
+    return teacher.requires_grad_(False)
+
+
+def _train_loader(config: TrainConfig, bags: BagDataset) -> DataLoader[Any]:
+    run = config.run
+    processes = run.num_nodes * (run.devices if isinstance(run.devices, int) else 1)
+    # Lightning tells the sampler its rank and epoch, but would also divide the validation bags, which it must not.
+    sampler = _EveryProcessItsShare(bags, seed=run.seed) if processes > 1 or run.devices == "auto" else None
+    return DataLoader(
+        bags,
+        batch_size=config.recipe.batch_bags,
+        shuffle=sampler is None,
+        sampler=sampler,
+        collate_fn=collate,
+        num_workers=run.loader_workers,
+        persistent_workers=run.loader_workers > 0,
+    )
+
+
+class _EveryProcessItsShare(DistributedSampler[Any]):
+    """A distributed sampler made before there is a process group: it asks for its rank when it is iterated over."""
+
+    def __init__(self, bags: BagDataset, *, seed: int) -> None:
+        super().__init__(bags, num_replicas=1, rank=0, seed=seed)
+
+    def __iter__(self) -> Any:
+        self._join()
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._join()
+        return super().__len__()
+
+    def _join(self) -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self.num_replicas, self.rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+            self.num_samples = math.ceil(len(self.dataset) / self.num_replicas)  # type: ignore[arg-type]
+            self.total_size = self.num_samples * self.num_replicas
+
+
+def _trainer(config: TrainConfig, validation: Sequence[VideoRecord]) -> lightning.Trainer:
+    run = config.run
+    callbacks: list[Callback] = [ModelCheckpoint(config.output / "lightning", save_last=True, save_top_k=0)]
+    if validation:
+        monitor = _monitored(validation)
+        callbacks.append(
+            ModelCheckpoint(
+                config.output / "lightning",
+                filename="best",
+                monitor=monitor,
+                mode="max",
+                enable_version_counter=False,
+            )
+        )
+        if config.early_stop_epochs is not None:
+            callbacks.append(EarlyStopping(monitor, mode="max", patience=config.early_stop_epochs))
+    elif config.early_stop_epochs is not None:
+        raise UsageError("there is nothing to validate on, so training cannot stop early.")
+    if run.progress:
+        callbacks.append(RichProgressBar(leave=False))
+    return lightning.Trainer(
+        accelerator=run.accelerator,
+        devices=run.devices,
+        num_nodes=run.num_nodes,
+        strategy=run.strategy,
+        precision=run.precision,
+        max_epochs=config.recipe.epochs,
+        deterministic="warn",
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=run.progress,
+        enable_model_summary=False,
+        logger=[
+            CSVLogger(config.output, name="", version="logs"),
+            TensorBoardLogger(config.output, name="", version="logs"),
+        ],
+        callbacks=callbacks,
+    )
+
+
+def _monitored(validation: Sequence[VideoRecord]) -> str:
+    """Frame AP where the spans of all are known, bag AP elsewhere."""
+    return "val_bag_ap" if any(record.events is None for record in validation) else "val_frame_ap"
+
+
+def _resume_from(config: TrainConfig) -> Path | None:
+    last = config.output / "lightning" / "last.ckpt"
+    if not config.run.resume:
+        return None
+    if not last.is_file():
+        raise UsageError(f"there is nothing to resume: {last} is not there.")
+    return last
+
+
+def _expect_warnings() -> None:
+    """Said by Lightning of choices made on purpose."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*`?val_dataloader.*",
+        ".*GPU available.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _save(
+    config: TrainConfig,
+    trainer: lightning.Trainer,
+    module: BagModule,
+    class_names: tuple[str, ...],
+    divided: Divided,
+    encoders: Encoders | None,
+) -> Path:
+    """Write the network, of the best epoch or the last one, with how it came about."""
+    path = config.output / CHECKPOINT_NAME
+    metrics = {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()}
+    epoch = trainer.current_epoch
+    if config.schedule == "best" and divided.val:
+        best = torch.load(config.output / "lightning" / "best.ckpt", map_location="cpu", weights_only=False)
+        module.load_state_dict(best["state_dict"], strict=False)
+        epoch = best["epoch"] + 1
+    if trainer.is_global_zero:
+        notes = {
+            "config": json.loads(config.model_dump_json()),
+            "num_train_videos": len(divided.train),
+            "num_val_videos": len(divided.val),
+            "epoch": epoch,
+            "metrics_of_last_epoch": metrics,
+            "encoders": fingerprint(encoders.manifest) if encoders is not None else None,
+        }
+        save_checkpoint(Checkpoint(module.network.eval(), class_names, notes), path)
+    return path
