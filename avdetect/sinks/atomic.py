@@ -18,8 +18,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path in ``path``'s folder; rename it to ``path`` on success, remove it on failure.
 
     Raises:
-        OutputError: the folder is missing or cannot be written.
+        OutputError: the folder is missing or cannot be written, or ``path`` is a device, a pipe or a folder, which a
+            rename would put out of use.
     """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"cannot write {path}: it is there already and is not a file.")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     except OSError as error:
