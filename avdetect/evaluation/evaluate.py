@@ -117,6 +117,7 @@ def _material(videos: Sequence[EvaluatedVideo], timed: Sequence[EvaluatedVideo])
         num_with_times=len(timed),
         num_events=sum(len(video.truth.events or ()) for video in timed),
         hours=hours_of(videos),
+        hours_with_times=hours_of(timed),
         normal_hours=hours_of(video for video in videos if not video.truth.positive),
     )
 

@@ -51,7 +51,9 @@ class Material:
     """Videos of which it is known when what happens; the others only count for video-level metrics."""
     num_events: int
     hours: float
+    hours_with_times: float
     normal_hours: float
+    """Of videos in which nothing happens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ are ignored.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -161,7 +161,7 @@ def read_truth(path: Path) -> list[VideoTruth]:
     return list(videos.values())
 
 
-def check_videos_exist(path: Path, videos: list[VideoTruth]) -> None:
+def check_videos_exist(path: Path, videos: Sequence[VideoTruth]) -> None:
     """Notice before an hour of scoring that a file is missing.
 
     Raises:

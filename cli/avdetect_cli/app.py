@@ -21,8 +21,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from avdetect.errors import AvdetectError, UsageError
 from avdetect_cli.commands.bundle import show, verify
+from avdetect_cli.commands.calibrate import calibrate
 from avdetect_cli.commands.demo import demo
 from avdetect_cli.commands.doctor import doctor
+from avdetect_cli.commands.evaluate import evaluate
 from avdetect_cli.commands.events import events
 from avdetect_cli.commands.score import score
 
@@ -131,6 +133,17 @@ Examples:
   avdetect events video.npz --classes siren,crash --format srt -o video.srt
 """
 
+_EXAMPLES_OF_EVALUATE = """\b
+Examples:
+  avdetect evaluate bundle/ val.jsonl --page val.html --scores val.npz
+  avdetect evaluate val.npz val.jsonl --bundle bundle/ --json
+"""
+
+_EXAMPLES_OF_CALIBRATE = """\b
+Examples:
+  avdetect calibrate bundle/ val.jsonl --false-alarms-per-hour 1 -o calibrated/
+"""
+
 app = typer.Typer(
     name="avdetect",
     cls=_Cli,
@@ -162,6 +175,8 @@ def _common(
 
 app.command(cls=_Command, epilog=_EXAMPLES_OF_SCORE, no_args_is_help=True)(score)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_EVENTS, no_args_is_help=True)(events)
+app.command(cls=_Command, epilog=_EXAMPLES_OF_EVALUATE, no_args_is_help=True)(evaluate)
+app.command(cls=_Command, epilog=_EXAMPLES_OF_CALIBRATE, no_args_is_help=True)(calibrate)
 app.command(cls=_Command)(demo)
 app.command(cls=_Command)(doctor)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from avdetect.errors import OutputError
 from avdetect.manifest import FileEntry, Manifest
 
-__all__ = ["MANIFEST_NAME", "file_entries", "write_bundle"]
+__all__ = ["MANIFEST_NAME", "check_bundle_target", "file_entries", "write_bundle"]
 
 MANIFEST_NAME = "manifest.json"
 
@@ -22,6 +22,18 @@ def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
         FileEntry(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
         for path, content in sorted(files.items())
     )
+
+
+def check_bundle_target(directory: Path) -> None:
+    """Notice before the work that ``directory`` cannot become a bundle.
+
+    Raises:
+        OutputError: it is something else than a bundle, or its parent is missing.
+    """
+    if directory.exists() and not (directory / MANIFEST_NAME).is_file():
+        raise OutputError(f"{directory} is there and is not a bundle: give another place or remove it.")
+    if not directory.absolute().parent.is_dir():
+        raise OutputError(f"cannot write {directory}: there is no folder {directory.parent}.")
 
 
 def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
@@ -40,8 +52,7 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
     """
     if manifest.files != file_entries(files):
         raise ValueError("the manifest's files must be the entries of the files to write.")
-    if directory.exists() and not (directory / MANIFEST_NAME).is_file():
-        raise OutputError(f"{directory} is there and is not a bundle: give another place or remove it.")
+    check_bundle_target(directory)
     try:
         aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     except OSError as error:

@@ -1,0 +1,142 @@
+"""Videos whose events are known, and their scores: what ``evaluate`` and ``calibrate`` work on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from avdetect.errors import MediaError, OutputError, UsageError
+from avdetect.evaluation.truth import VideoTruth, check_videos_exist
+from avdetect.events.curve import ScoreCurve
+from avdetect.manifest import Manifest
+from avdetect.runtime import pipeline
+from avdetect.runtime.bundle import Bundle, default_bundle_path, read_manifest
+from avdetect.runtime.pipeline import ScoreOptions
+from avdetect.runtime.result import Progress
+from avdetect.sinks.scores import read_scores
+from avdetect_cli.batch import Cancelled, in_order
+from avdetect_cli.finding import Finding
+from avdetect_cli.progress import ProgressDisplay
+
+__all__ = ["as_bundle", "check_targets", "is_scores_file", "load_scores", "score_videos"]
+
+_SCORES_SUFFIXES = (".csv", ".npz", ".parquet")
+_MAX_NAMED = 3
+
+
+def is_scores_file(path: Path) -> bool:
+    """Whether ``path`` is called as saved scores are."""
+    return path.suffix.lower() in _SCORES_SUFFIXES
+
+
+def check_targets(targets: Mapping[str, Path | None], *, read: Sequence[Path]) -> None:
+    """Notice before an hour of scoring that a result could not be written.
+
+    Args:
+        targets: option -> the file it names.
+        read: what must not be overwritten.
+
+    Raises:
+        UsageError: a target is an input.
+        OutputError: a target is a folder, or its folder is missing.
+    """
+    inputs = {path.resolve() for path in read}
+    for option, path in targets.items():
+        if path is None:
+            continue
+        if path.resolve() in inputs:
+            raise UsageError(f"{option} {path} is an input and would be overwritten: name another file.")
+        if path.is_dir():
+            raise OutputError(f"{option} {path} is a folder: name a file.")
+        if not path.absolute().parent.is_dir():
+            raise OutputError(f"{option} {path}: there is no folder {path.parent}.")
+
+
+def load_scores(
+    model: Path,
+    manifest: Path,
+    videos: Sequence[VideoTruth],
+    *,
+    bundle: Path | None,
+    device: str,
+    jobs: int,
+    quiet: bool,
+) -> tuple[Manifest, list[ScoreCurve]]:
+    """The scores of ``videos``, made by ``model`` or saved in it, and the manifest of the bundle whose rules apply.
+
+    Args:
+        model: a bundle or a file of saved scores.
+        manifest: where ``videos`` were read from.
+        videos: what is scored; saved scores may hold more.
+        bundle: whose rules to use with saved scores; ``None`` for the embedded bundle's.
+        device: where to score.
+        jobs: how many videos at once.
+        quiet: whether to show no progress.
+
+    Raises:
+        AvdetectError: a bundle, a video or a file of scores cannot be read.
+    """
+    if is_scores_file(model):
+        return read_manifest(default_bundle_path() if bundle is None else bundle), read_scores(model)
+    if bundle is not None:
+        raise UsageError(f"--bundle says whose thresholds to use with saved scores; {model} brings its own.")
+    check_videos_exist(manifest, videos)
+    with as_bundle(model) as location:
+        return read_manifest(location), score_videos(videos, location, device=device, jobs=jobs, quiet=quiet)
+
+
+@contextmanager
+def as_bundle(model: Path) -> Iterator[Path]:
+    """The bundle that ``model`` is.
+
+    Raises:
+        UsageError: it is a file, but neither a bundle nor saved scores.
+    """
+    if model.is_file() and model.suffix.lower() != ".zip":
+        raise UsageError(
+            f"{model} is neither a bundle nor saved scores; make a bundle of a checkpoint: "
+            f"avdetect export {model} -o BUNDLE."
+        )
+    yield model
+
+
+def score_videos(
+    videos: Sequence[VideoTruth], bundle: Path, *, device: str, jobs: int, quiet: bool
+) -> list[ScoreCurve]:
+    """Score ``videos`` with ``bundle``, ``jobs`` of them at once, with progress on a terminal.
+
+    Raises:
+        MediaError: some video could not be scored; figures without it would mislead.
+    """
+    loaded = Bundle.load(bundle, device=device)
+    options = ScoreOptions(decoder_threads=max((os.cpu_count() or 1) // jobs, 1))
+    sources = [str(video.path) for video in videos]
+    display = ProgressDisplay(len(sources), enabled=sys.stderr.isatty() and not quiet)
+    cancel = threading.Event()
+
+    def work(source: str) -> Finding:
+        def show(progress: Progress) -> None:
+            if cancel.is_set():
+                raise Cancelled
+            display.update(source, progress)
+
+        try:
+            return Finding.of(pipeline.score(source, bundle=loaded, options=options, on_progress=show))
+        finally:
+            display.finish(source)
+
+    try:
+        findings = list(in_order(sources, work, jobs=jobs, cancel=cancel))
+    finally:
+        display.close()
+    errors = [finding.error for finding in findings if finding.error is not None]
+    if errors:
+        more = f" (and {len(errors) - _MAX_NAMED} more)" if len(errors) > _MAX_NAMED else ""
+        raise MediaError(
+            f"{len(errors)} of {len(videos)} videos could not be scored: {' '.join(errors[:_MAX_NAMED])}{more}"
+        )
+    return [finding.curve for finding in findings if finding.curve is not None]
