@@ -25,28 +25,33 @@ _RED_AND_BLUE = {
 """Matrix -> the shares of red and blue in luma."""
 _HD_WIDTH, _HD_HEIGHT = 1280, 577
 """From here on, either way, pictures without a matrix are taken for BT.709, as players do."""
-_COEFFICIENT_BITS = 13
+_GAIN_BITS = 10
+_SUM_BITS = FRACTION_BITS + _GAIN_BITS
 
 
 class ColourConversion:
-    """``gains @ (components - zeros)`` in integers, rounded to nearest, within 0 .. 255."""
+    """``gains @ (components - zeros)``, rounded to nearest, within 0 .. 255.
+
+    Components have ``FRACTION_BITS`` and gains 10 fractional bits, so that float32 holds every sum exactly.
+    """
 
     def __init__(self, gains: NDArray[np.float64], zeros: NDArray[np.float64]) -> None:
         """Gains are ``(channels, components)``, zeros ``(components,)`` on the scale of 8 bits."""
-        self._gains = np.rint(gains * (1 << _COEFFICIENT_BITS))
-        self._bias = 0.5 * (1 << FRACTION_BITS + _COEFFICIENT_BITS) - self._gains @ (zeros * (1 << FRACTION_BITS))
+        gains = np.rint(gains * (1 << _GAIN_BITS)) / (1 << _GAIN_BITS)
+        bias = 0.5 - gains @ zeros
+        self._gains = (gains.T / (1 << FRACTION_BITS)).astype(np.float32)
+        self._bias = (np.rint(bias * (1 << _SUM_BITS)) / (1 << _SUM_BITS)).astype(np.float32)
 
     @property
     def num_components(self) -> int:
         """How many components it takes: 1, or 3."""
-        return int(self._gains.shape[1])
+        return len(self._gains)
 
-    def __call__(self, components: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Convert ``(components, height, width)`` with ``FRACTION_BITS`` to ``(height, width, channels)``."""
-        # The integers, of 31 bits at most, are exact in float64, which has BLAS.
-        sums = self._gains @ components.reshape(len(components), -1).astype(np.float64) + self._bias[:, None]
-        values = np.clip(sums.astype(np.int32) >> (FRACTION_BITS + _COEFFICIENT_BITS), 0, 255).astype(np.uint8)
-        return np.ascontiguousarray(values.T).reshape(*components.shape[1:], len(values))
+    def __call__(self, components: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Convert ``(components, height, width)``, as resampled, to ``(height, width, channels)``."""
+        sums = components.reshape(len(components), -1).T @ self._gains
+        sums += self._bias
+        return np.clip(sums, 0, 255, out=sums).astype(np.uint8).reshape(*components.shape[1:], -1)
 
 
 def yuv_conversions(

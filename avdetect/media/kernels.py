@@ -20,12 +20,12 @@ def _array(dtype: types.Type, dimensions: int, *, readonly: bool = True) -> type
 
 _AXIS = (_array(types.int32, 1), _array(types.int32, 1), _array(types.uint16, 2))
 _SIGNATURES = [
-    types.void(_array(samples, 1), *[types.intp] * 4, *_AXIS, *_AXIS, _array(types.int32, 2, readonly=False))
+    types.void(_array(samples, 1), *[types.intp] * 4, *_AXIS, *_AXIS, _array(types.float32, 2, readonly=False))
     for samples in (types.uint8, types.uint16)
 ]
 
 
-def resample(plane: Plane, rows: Axis, columns: Axis, out: NDArray[np.int32]) -> None:
+def resample(plane: Plane, rows: Axis, columns: Axis, out: NDArray[np.float32]) -> None:
     """See :data:`avdetect.media.resample.Resample`."""
     _resample(
         plane.samples,

@@ -124,7 +124,7 @@ class PictureMaker:
             return np.zeros((*size, 3 if rgb else 1), np.uint8)
         frame = _readable(frame)
         recipe = self._recipe(frame, size if rotation % 180 == 0 else size[::-1], rgb)
-        components = np.empty((len(recipe.components), *recipe.size), np.int32)
+        components = np.empty((len(recipe.components), *recipe.size), np.float32)
         planes = frame.planes
         began = time.thread_time()
         for component, out in zip(recipe.components, components, strict=True):

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 __all__ = ["FRACTION_BITS", "RESAMPLE_SHIFT", "Axis", "Plane", "Resample", "resample"]
 
 WEIGHT_BITS = 8
-FRACTION_BITS = 5
-"""Resampled values are 8-bit values with this many fractional bits: ``0 .. 255 * 32``."""
+FRACTION_BITS = 4
+"""Resampled values are 8-bit values with this many fractional bits, as whole numbers: ``0 .. 255 * 16``."""
 RESAMPLE_SHIFT = 2 * WEIGHT_BITS - FRACTION_BITS
 
 _BLOCK_OUTPUTS = 8
@@ -93,11 +93,11 @@ class Axis:
         return blocks
 
 
-Resample = Callable[[Plane, Axis, Axis, NDArray[np.int32]], None]
+Resample = Callable[[Plane, Axis, Axis, NDArray[np.float32]], None]
 """``(plane, rows, columns, out)``: writes the resampled plane to ``out``, ``(outputs of rows, of columns)``."""
 
 
-def resample(plane: Plane, rows: Axis, columns: Axis, out: NDArray[np.int32]) -> None:
+def resample(plane: Plane, rows: Axis, columns: Axis, out: NDArray[np.float32]) -> None:
     """See :data:`Resample`."""
     itemsize = plane.samples.itemsize
     samples = np.lib.stride_tricks.as_strided(
@@ -113,11 +113,11 @@ def resample(plane: Plane, rows: Axis, columns: Axis, out: NDArray[np.int32]) ->
                 first, count = rows.first[row] - inputs.start, rows.count[row]
                 taps = weights[row - outputs.start, first : first + count]
                 np.matmul(taps, block[first : first + count], out=tall[row])
-    sums = np.empty(out.shape, np.float32)
     for outputs, inputs, weights in columns.blocks:
-        np.matmul(tall[:, inputs], weights.T, out=sums[:, outputs])
-    sums += 1 << (RESAMPLE_SHIFT - 1)
-    np.right_shift(sums.astype(np.int32), RESAMPLE_SHIFT, out=out)
+        np.matmul(tall[:, inputs], weights.T, out=out[:, outputs])
+    out += 1 << (RESAMPLE_SHIFT - 1)
+    out *= 0.5**RESAMPLE_SHIFT
+    np.floor(out, out=out)
 
 
 def _to_eight_bits(samples: NDArray[Any], depth: int) -> NDArray[Any]:

@@ -24,7 +24,7 @@ def planes(draw: st.DrawFn) -> Plane:
 
 
 def small(plane: Plane, rows: Axis, columns: Axis, how: object = resample) -> np.ndarray:
-    out = np.full((len(rows.first), len(columns.first)), -1, np.int32)
+    out = np.full((len(rows.first), len(columns.first)), -1, np.float32)
     how(plane, rows, columns, out)  # type: ignore[operator]
     return out
 
@@ -44,7 +44,7 @@ def obvious(plane: Plane, rows: Axis, columns: Axis) -> np.ndarray:
                 for a in range(rows.count[i])
                 for b in range(columns.count[j])
             )
-            out[i, j] = (total + 1024) >> 11
+            out[i, j] = (total + 2048) >> 12
     return out
 
 
@@ -91,7 +91,7 @@ def test_the_same_size_is_the_same_picture() -> None:
     samples = np.arange(200, dtype=np.uint8)
     axes = Axis.build(10, 10, extent=10), Axis.build(20, 20, extent=20)
     out = small(Plane(samples, 10, 20, 20, 1, 8), *axes)
-    np.testing.assert_array_equal(out >> FRACTION_BITS, samples.reshape(10, 20))
+    np.testing.assert_array_equal(out / (1 << FRACTION_BITS), samples.reshape(10, 20))
 
 
 def test_a_ramp_stays_a_ramp_when_shrunk_and_enlarged() -> None:
