@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
+from av.container.input import InputContainer
 from av.error import FFmpegError
 from av.format import Flags as FormatFlags
 
@@ -144,10 +145,17 @@ class FileSource:
         if video is not None and video in decodable:
             video.codec_context.thread_count = self._decoder_threads
             video.codec_context.thread_type = "AUTO"
-            pictures = PictureMaker(plan.luma_size, plan.rgb_size)
+            pictures = PictureMaker(plan.luma_size, plan.rgb_size, expected_pictures=self._expected_pictures(container))
             self._video = VideoTrack(video, self._demuxer, self._damage, plan, pictures)
         if audio is not None and audio in decodable:
             self._audio = AudioTrack(audio, self._demuxer, self._damage, plan.rate_hz)
+
+    def _expected_pictures(self, container: InputContainer) -> int | None:
+        """How many cells there are to fill, as far as the container tells how long it is."""
+        if container.duration is None or container.duration <= 0:
+            return None
+        end = Fraction(container.duration, TIME_BASE_HZ)
+        return max(0, int((min(end, self._end or end) - self._start) / self._plan.cell))
 
     def _find_origin(self) -> None:
         """Read up to the first picture and the first sound; the earlier one is the grid's origin.

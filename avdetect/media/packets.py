@@ -15,8 +15,8 @@ __all__ = ["AudioChunk", "MediaInfo", "MediaNote", "StreamPlan", "VideoFrame"]
 class StreamPlan:
     """What the snippet grid needs of a source; a source decodes and converts no more than this.
 
-    The hop is cut into ``cells_per_snippet`` cells. A source hands over at most one picture for a cell: the last that starts
-    in it. Every picture has low-resolution luma, those that the appearance encoder sees have RGB as well.
+    The hop is cut into ``cells_per_snippet`` cells. A source hands over at most one picture for a cell: the last that
+    starts in it. Every picture has low-resolution luma, those that the appearance encoder sees have RGB as well.
     """
 
     hop: Fraction

@@ -12,7 +12,6 @@ swscale's would not be.
 from __future__ import annotations
 
 import logging
-import math
 import re
 import threading
 import time
@@ -39,9 +38,13 @@ _FULL_RANGE = 2
 _UNSPECIFIED_RANGE = 0
 _MAX_RECIPES = 16
 """Kinds of pictures remembered; one source has one or two, whatever more there are is damage."""
-_SWITCH_AFTER_S = 0.5
-"""Time spent in numpy after which the compiled kernel is loaded: what loading takes (0.2 .. 0.4 s for numba, 0.3 s for
-the kernel from its cache), so that at worst twice the time of the better choice is spent, whatever the length."""
+_LOADING_S = 0.8
+"""Processor time to load numba and the kernel from its cache. Where it is not known how many pictures there will be,
+the kernel is loaded once numpy has worked as long: at worst twice the time of the better choice is spent."""
+_KERNEL_SHARE = 0.3
+"""Of numpy's time that the kernel takes (benchmarks/pixel_path.py)."""
+_TIMED_PICTURES = 16
+"""After as many it is known what one costs."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,19 +89,30 @@ class PictureMaker:
     Not for several threads at once.
     """
 
-    def __init__(self, luma_size: tuple[int, int], rgb_size: tuple[int, int], *, compiled: bool | None = None) -> None:
+    def __init__(
+        self,
+        luma_size: tuple[int, int],
+        rgb_size: tuple[int, int],
+        *,
+        compiled: bool | None = None,
+        expected_pictures: int | None = None,
+    ) -> None:
         """Sizes are ``(height, width)``; a picture of size ``(0, 0)`` costs nothing.
 
         Args:
             luma_size: of the pictures of :meth:`luma`.
             rgb_size: of the pictures of :meth:`rgb`.
-            compiled: use the compiled kernel from the start, or never; ``None``: once there has been enough work.
+            compiled: use the compiled kernel from the start, or never; ``None``: where there is enough work for it.
+            expected_pictures: how many there will be in all, where that is known.
         """
         self._luma_size = luma_size
         self._rgb_size = rgb_size
         self._recipes: dict[tuple[object, ...], _Recipe] = {}
         self._resample: Resample = resample
-        self._until_switch_s = _SWITCH_AFTER_S if compiled is None else math.inf
+        self._expected_pictures = expected_pictures
+        self._is_undecided = compiled is None
+        self._num_timed = 0
+        self._spent_s = 0.0
         if compiled:
             self._resample = _compiled_resample()
 
@@ -126,10 +140,11 @@ class PictureMaker:
         recipe = self._recipe(frame, size if rotation % 180 == 0 else size[::-1], rgb)
         components = np.empty((len(recipe.components), *recipe.size), np.float32)
         planes = frame.planes
-        began = time.thread_time()
+        began = time.thread_time() if self._is_undecided else 0.0
         for component, out in zip(recipe.components, components, strict=True):
             self._resample(component.of(planes), component.rows, component.columns, out)
-        self._count(time.thread_time() - began)
+        if self._is_undecided:
+            self._decide(time.thread_time() - began)
         picture = recipe.conversion(components)
         return np.ascontiguousarray(np.rot90(picture, -(rotation // 90))) if rotation % 360 else picture
 
@@ -142,11 +157,20 @@ class PictureMaker:
             recipe = self._recipes[key] = _recipe(frame, size, rgb=rgb)
         return recipe
 
-    def _count(self, seconds: float) -> None:
-        """Load the compiled kernel, in the background, once numpy has worked long enough."""
-        self._until_switch_s -= seconds
-        if self._until_switch_s <= 0:
-            self._until_switch_s = math.inf
+    def _decide(self, seconds: float) -> None:
+        """Load the compiled kernel, in the background, if there is enough work to come."""
+        self._num_timed += 1
+        self._spent_s += seconds
+        if self._expected_pictures is None:
+            worth_it = self._spent_s >= _LOADING_S
+            self._is_undecided = not worth_it
+        elif self._num_timed >= _TIMED_PICTURES:
+            to_come_s = self._spent_s / self._num_timed * (self._expected_pictures - self._num_timed)
+            worth_it = to_come_s * (1 - _KERNEL_SHARE) > _LOADING_S
+            self._is_undecided = False
+        else:
+            worth_it = False
+        if worth_it:
             threading.Thread(target=self._switch, name="avdetect-kernels").start()
 
     def _switch(self) -> None:

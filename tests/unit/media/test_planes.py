@@ -232,17 +232,29 @@ def test_a_size_of_zero_costs_nothing() -> None:
 
 
 def test_the_kernel_takes_over_after_enough_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planes, "_SWITCH_AFTER_S", 0.002)
+    monkeypatch.setattr(planes, "_LOADING_S", 0.002)
     maker = PictureMaker(LUMA_SIZE, RGB_SIZE)
     frame = coded(textured(), "yuv420p", BT_709, LIMITED)
     first = maker.luma(frame, 0)
-    while maker._until_switch_s != float("inf"):
+    while maker._is_undecided:
         maker.luma(frame, 0)
     for thread in threading.enumerate():
         if thread.name == "avdetect-kernels":
             thread.join()
     assert maker._resample is not planes.resample
     np.testing.assert_array_equal(maker.luma(frame, 0), first)
+
+
+@pytest.mark.parametrize(("expected", "loads"), [(10**6, True), (100, False)])
+def test_a_known_length_is_decided_upon_early(expected: int, loads: bool) -> None:
+    script = (
+        "import sys, threading, av; from avdetect.media.planes import PictureMaker;"
+        f"maker = PictureMaker((60, 80), (160, 160), expected_pictures={expected});"
+        "frame = av.VideoFrame(1280, 720, 'yuv420p'); [maker.luma(frame, 0) for _ in range(20)];"
+        "[thread.join() for thread in threading.enumerate() if thread.name == 'avdetect-kernels'];"
+        f"sys.exit(('numba' in sys.modules) != {loads})"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_short_clips_never_import_numba() -> None:
