@@ -47,7 +47,8 @@ def thresholds_for(scores: NDArray[np.floating], count: int) -> list[float]:
     if not scores.size:
         return []
     shares = np.geomspace(min(1.0 / scores.size, _MAX_SHARE), _MAX_SHARE, count)
-    found = np.unique(np.quantile(scores, 1.0 - shares, method="nearest"))
+    ranks = np.ceil(shares * scores.size - 1e-9).astype(np.int64) - 1
+    found = np.unique(np.sort(scores)[::-1][ranks])
     return [float(value) for value in found[::-1]]
 
 

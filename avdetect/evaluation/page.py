@@ -24,8 +24,8 @@ from avdetect.timebase import Span
 __all__ = ["write_page"]
 
 _MAX_CURVE_POINTS = 400
-_MAX_FALSE_PER_HOUR = 120.0
-"""The end of the axis: more than two a minute, nobody looks at."""
+_FALSE_PER_HOUR_STEP = 100.0
+"""The axis ends at a multiple of this: at the first, unless the bundle itself raises more."""
 _UNKNOWN = "-"
 _LEAD_S = 1.0
 """A link starts the video this much before what it points at."""
@@ -98,11 +98,12 @@ def _charts(evaluation: Evaluation) -> list[str]:
     num_events, hours = evaluation.material.num_events, evaluation.material.hours_with_times
     trade = sorted((point.num_false / hours, point.num_detected / num_events) for point in evaluation.points)
     alarms = evaluation.alarms
+    num_steps = max(math.ceil(alarms.false_per_hour / _FALSE_PER_HOUR_STEP), 1)
     noticed = line_chart(
         [Series("one threshold for all classes", trade)],
         x_label="false alarms per hour",
         y_label="share of events noticed",
-        x_max=_MAX_FALSE_PER_HOUR,
+        x_max=num_steps * _FALSE_PER_HOUR_STEP,
         marked=(alarms.false_per_hour, alarms.detected_share),
     )
     return [

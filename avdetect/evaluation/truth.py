@@ -148,8 +148,8 @@ def read_truth(path: Path) -> list[VideoTruth]:
             video = _VideoRow.model_validate(json.loads(line)).truth(path.parent)
         except ValidationError as error:
             problems[number] = _first_problem(error)
-        except ValueError as error:
-            problems[number] = f"not JSON ({error})"
+        except json.JSONDecodeError as error:
+            problems[number] = f"not JSON ({error.msg} at column {error.colno})"
         else:
             if video.name in videos:
                 problems[number] = f"{video.name} is there twice"
