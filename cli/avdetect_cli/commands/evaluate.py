@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from avdetect.errors import OutputError, UsageError
-from avdetect_cli.options import BundleOption, DeviceOption, QuietOption
+from avdetect_cli.options import DeviceOption, QuietOption
 
 __all__ = ["JobsOption", "ManifestArgument", "evaluate"]
 
@@ -74,7 +74,15 @@ def evaluate(
     psds: Annotated[
         bool, typer.Option("--psds", help="Compute PSDS too; needs pip install 'avdetect[evaluate]'.")
     ] = False,
-    bundle: BundleOption = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="PATH",
+            help="With saved scores: the bundle whose thresholds to use.",
+            show_default="the embedded one",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     jobs: JobsOption = 1,
     quiet: QuietOption = False,

@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_missing_parent_is_said(tmp_path: Path) -> None:
     files = {"detector.onnx": b"graph"}
-    with pytest.raises(OutputError, match="No such file"):
+    with pytest.raises(OutputError, match="there is no folder"):
         write_bundle(tmp_path / "nowhere" / "bundle", manifest_of(files), files)
 
 
