@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from avdetect.errors import MediaError, OutputError, UsageError
 from avdetect.evaluation.truth import VideoTruth, check_videos_exist
@@ -69,10 +70,11 @@ def load_scores(
     """The scores of ``videos``, made by ``model`` or saved in it, and the manifest of the bundle whose rules apply.
 
     Args:
-        model: a bundle or a file of saved scores.
+        model: a bundle, a checkpoint or a file of saved scores.
         manifest: where ``videos`` were read from.
         videos: what is scored; saved scores may hold more.
-        bundle: whose rules to use with saved scores; ``None`` for the embedded bundle's.
+        bundle: with saved scores, whose rules to use; with a checkpoint, whose encoders made its embeddings; ``None``
+            for the embedded one.
         device: where to score.
         jobs: how many videos at once.
         quiet: whether to show no progress.
@@ -82,26 +84,37 @@ def load_scores(
     """
     if is_scores_file(model):
         return read_manifest(default_bundle_path() if bundle is None else bundle), read_scores(model)
-    if bundle is not None:
-        raise UsageError(f"--bundle says whose thresholds to use with saved scores; {model} brings its own.")
     check_videos_exist(manifest, videos)
-    with as_bundle(model) as location:
+    with as_bundle(model, base=bundle) as location:
         return read_manifest(location), score_videos(videos, location, device=device, jobs=jobs, quiet=quiet)
 
 
 @contextmanager
-def as_bundle(model: Path) -> Iterator[Path]:
-    """The bundle that ``model`` is.
+def as_bundle(model: Path, *, base: Path | None) -> Iterator[Path]:
+    """The bundle that ``model`` is, or one made of the checkpoint that it is, which goes away afterwards.
+
+    Args:
+        model: a bundle or a checkpoint.
+        base: the bundle whose encoders made the embeddings a checkpoint was trained on; ``None`` for the embedded one.
 
     Raises:
-        UsageError: it is a file, but neither a bundle nor saved scores.
+        UsageError: a base is given for a bundle, or a package is missing that a checkpoint needs.
+        CheckpointError: it is a file, but neither a bundle nor a checkpoint.
     """
-    if model.is_file() and model.suffix.lower() != ".zip":
-        raise UsageError(
-            f"{model} is neither a bundle nor saved scores; make a bundle of a checkpoint: "
-            f"avdetect export {model} -o BUNDLE."
-        )
-    yield model
+    if not model.is_file() or model.suffix.lower() == ".zip":
+        if base is not None:
+            raise UsageError(f"--bundle is for saved scores and checkpoints; {model} brings its own thresholds.")
+        yield model
+        return
+    from avdetect_cli.training import check_installed
+
+    check_installed("torch", "onnx", "safetensors")
+    from avdetect_export.checkpoint_bundle import ExportOptions, export_checkpoint
+
+    with TemporaryDirectory(prefix="avdetect-") as folder:
+        bundle = Path(folder) / "bundle"
+        export_checkpoint(model, bundle, base=base, options=ExportOptions(name=model.stem))
+        yield bundle
 
 
 def score_videos(

@@ -104,6 +104,46 @@ def test_the_scorer_applies_the_temperature_of_the_bundle(material: Path, tmp_pa
     assert not np.allclose(rescored.scores[:, 0], plain.scores[:, 0])
 
 
+def test_a_checkpoint_is_evaluated_as_the_bundle_it_would_become(material: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
+    from avdetect.training.checkpoint import Checkpoint, save_checkpoint
+    from avdetect.training.extract import fingerprint
+
+    spec = read_manifest(BUNDLE)
+    torch.manual_seed(0)
+    network = TwoStreamNet(
+        TwoStreamConfig(
+            audio_dim=spec.audio_dim,
+            visual_dim=spec.visual_dim,
+            num_classes=1,
+            hidden_dim=16,
+            left_context_snippets=4,
+            lookahead_snippets=1,
+        )
+    )
+    checkpoint = tmp_path / "mine.ckpt"
+    save_checkpoint(Checkpoint(network.eval(), ("gunshot",), {"encoders": fingerprint(spec)}), checkpoint)
+
+    direct = json.loads(run("evaluate", checkpoint, material / "truth.jsonl", "--json", "--device", "cpu").stdout)
+
+    run("export", checkpoint, "-o", tmp_path / "mine", "--quiet")
+    exported = json.loads(
+        run("evaluate", tmp_path / "mine", material / "truth.jsonl", "--json", "--device", "cpu").stdout
+    )
+    assert direct == exported
+    assert direct["bundle"]["name"] == "mine"
+
+
+def test_a_file_that_is_neither_is_refused(material: Path) -> None:
+    pytest.importorskip("torch")
+
+    result = run("evaluate", material / "a.mp4", material / "truth.jsonl", expect=1)
+
+    assert "a.mp4" in result.stderr
+
+
 def test_too_little_material_is_said(material: Path, tmp_path: Path) -> None:
     said = run(
         "calibrate",
@@ -118,10 +158,9 @@ def test_too_little_material_is_said(material: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "{bundle}", "{truth}", "--bundle", "{bundle}"], "brings its own"),
+        (["evaluate", "{bundle}", "{truth}", "--bundle", "{bundle}"], "brings its own thresholds"),
         (["evaluate", "{scores}", "{truth}", "--page", "x.txt"], "ends in .html"),
         (["evaluate", "{scores}", "{truth}", "-o", "{truth}"], "is an input and would be overwritten"),
-        (["evaluate", "{truth}", "{truth}"], "neither a bundle nor saved scores"),
         (["evaluate", "{scores}", "none.jsonl"], "cannot read none.jsonl"),
         (
             ["calibrate", "{bundle}", "{truth}", "--false-alarms-per-hour", "1", "-o", "{bundle}"],

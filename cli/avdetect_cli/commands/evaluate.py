@@ -30,7 +30,8 @@ def evaluate(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", help="A bundle's folder or a .zip of one, or saved scores (.npz, .csv, .parquet)."
+            metavar="MODEL",
+            help="A bundle's folder or a .zip of one, a checkpoint, or saved scores (.npz, .csv, .parquet).",
         ),
     ],
     manifest: ManifestArgument,
@@ -79,7 +80,7 @@ def evaluate(
         typer.Option(
             "--bundle",
             metavar="PATH",
-            help="With saved scores: the bundle whose thresholds to use.",
+            help="With saved scores: whose thresholds to use. With a checkpoint: whose encoders made its embeddings.",
             show_default="the embedded one",
         ),
     ] = None,
@@ -89,7 +90,7 @@ def evaluate(
 ) -> None:
     """Measure how good a detector is.
 
-    The thresholds are the bundle's. For saved scores, --bundle says whose thresholds to use.
+    The thresholds are the bundle's; a checkpoint has general ones until `avdetect calibrate` finds better.
     """
     from importlib.metadata import version
 
