@@ -34,9 +34,12 @@ Seconds = Annotated[float, Field(ge=0.0)]
 
 
 class _Part(BaseModel):
-    """Frozen; unknown keys are an error, so that a misspelt setting is noticed."""
+    """Frozen; unknown keys are an error, so that a misspelt setting is noticed.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Validators are built when first used: a process that scores ten seconds would feel the time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class FileEntry(_Part):
@@ -162,7 +165,7 @@ class ClassSpec(_Part):
     """The log-odds that the detector gives are divided by this, and then ``bias`` is added: what makes of its scores
     probabilities. All three heads alike."""
     bias: float = 0.0
-    rule: EventRule = EventRule()
+    rule: EventRule = Field(default_factory=EventRule)
 
 
 class Manifest(_Part):

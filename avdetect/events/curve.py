@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from avdetect.events.event import SnippetScore
 
-__all__ = ["ScoreCurve", "anomaly_of"]
+__all__ = ["CurveBuilder", "ScoreCurve", "anomaly_of"]
 
 
 def anomaly_of(scores: NDArray[np.float32], anomaly: Sequence[bool]) -> NDArray[np.float32]:
@@ -62,21 +63,41 @@ class ScoreCurve:
         """Probability of any event from what was seen alone, ``(N,)``."""
         return anomaly_of(self.visual_scores, self.anomaly_classes)
 
-    @staticmethod
-    def collect(
-        source: str, classes: Sequence[str], anomaly_classes: Sequence[bool], scores: Iterable[SnippetScore]
-    ) -> ScoreCurve:
-        """Gather snippet scores, in order, into arrays."""
-        rows = list(scores)
-        shape = (len(rows), len(classes))
+
+class CurveBuilder:
+    """Gathers snippet scores, in order, at 16 bytes a snippet and 12 for each class."""
+
+    def __init__(self, source: str, classes: Sequence[str], anomaly_classes: Sequence[bool]) -> None:
+        self._source = source
+        self._classes = tuple(classes)
+        self._anomaly_classes = tuple(anomaly_classes)
+        self._spans = array("d")
+        self._scores = array("f")
+        self._present = bytearray()
+
+    def __len__(self) -> int:
+        """Number of snippets so far."""
+        return len(self._present) // 2
+
+    def add(self, row: SnippetScore) -> None:
+        """Take the next snippet."""
+        self._spans.extend((row.span.start_s, row.span.end_s))
+        for scores in (row.scores, row.audio_scores, row.visual_scores):
+            self._scores.frombytes(np.asarray(scores, np.float32).tobytes())
+        self._present += bytes((row.audio_present, row.visual_present))
+
+    def build(self) -> ScoreCurve:
+        """The curve of what was added."""
+        spans = np.array(self._spans, np.float64).reshape(-1, 2)
+        scores = np.array(self._scores, np.float32).reshape(-1, 3, len(self._classes))
         return ScoreCurve(
-            source=source,
-            classes=tuple(classes),
-            anomaly_classes=tuple(anomaly_classes),
-            start_s=np.array([row.span.start_s for row in rows], np.float64),
-            end_s=np.array([row.span.end_s for row in rows], np.float64),
-            scores=np.array([row.scores for row in rows], np.float32).reshape(shape),
-            audio_scores=np.array([row.audio_scores for row in rows], np.float32).reshape(shape),
-            visual_scores=np.array([row.visual_scores for row in rows], np.float32).reshape(shape),
-            present=np.array([(row.audio_present, row.visual_present) for row in rows], np.bool_).reshape(-1, 2),
+            source=self._source,
+            classes=self._classes,
+            anomaly_classes=self._anomaly_classes,
+            start_s=spans[:, 0],
+            end_s=spans[:, 1],
+            scores=scores[:, 0],
+            audio_scores=scores[:, 1],
+            visual_scores=scores[:, 2],
+            present=np.array(self._present, np.bool_).reshape(-1, 2),
         )

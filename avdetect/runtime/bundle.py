@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import onnxruntime
 
 __all__ = ["Bundle", "default_bundle_path", "read_manifest", "verify"]
+
+_MAX_THREADS = 4
+"""For one run of a graph: the encoders are too small to keep more busy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +49,7 @@ class Bundle:
         return tuple(self.detector.get_providers())
 
     @staticmethod
-    def load(path: Path | str | None = None, *, device: str = "auto", num_threads: int = 1) -> Bundle:
+    def load(path: Path | str | None = None, *, device: str = "auto", num_threads: int | None = None) -> Bundle:
         """Load the bundle at ``path`` (a directory or a ``.zip`` of one), or the one that ships with the package.
 
         Every file is checked against the manifest's size and hash before it is used.
@@ -53,7 +57,7 @@ class Bundle:
         Args:
             path: where it is; ``None`` for the embedded default.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
-            num_threads: of the CPU, for one run of a graph.
+            num_threads: of the CPU, for one run of a graph; by default one per processor, but no more than four.
 
         Raises:
             BundleError: it is missing, damaged, of another version, or contradicts itself.
@@ -70,6 +74,7 @@ class Bundle:
                 "audio": manifest.audio,
             }
             graphs = {part: files.read_graph(spec.graph) for part, spec in parts.items() if spec is not None}
+        num_threads = num_threads or min(os.cpu_count() or 1, _MAX_THREADS)
         provider, notes = choose_provider(device), []
         try:
             sessions = _open_all(graphs, location, provider, num_threads)

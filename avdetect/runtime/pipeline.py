@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from avdetect.errors import UsageError
-from avdetect.events.curve import ScoreCurve
+from avdetect.events.curve import CurveBuilder
 from avdetect.events.event import Event, SnippetScore
 from avdetect.events.segmenter import EventSegmenter
 from avdetect.features.encoders import EncoderSessions, SnippetEncoder
@@ -38,8 +38,10 @@ from avdetect.timebase import as_seconds
 
 __all__ = ["ScoreOptions", "ScoreStream", "score", "stream"]
 
-_SNIPPETS_AHEAD = 32
+_SNIPPETS_AHEAD = 16
 """Between two threads; a snippet is about 0.2 MB."""
+_MAX_DECODER_THREADS = 16
+"""More gain little, and each holds pictures."""
 _PROGRESS_INTERVAL_S = 0.1
 
 
@@ -54,7 +56,7 @@ class ScoreOptions:
     duration_s: float | None = None
     """How much to score; ``None`` for all."""
     decoder_threads: int = 0
-    """For the picture; 0 for as many as there are processors."""
+    """For the picture; 0 for three per processor: decoding goes on while pictures are taken from the decoder."""
     batch_snippets: int = 8
     """How many snippets the encoders take at once. No effect on the scores."""
 
@@ -86,7 +88,7 @@ class ScoreStream(Iterator[SnippetScore]):
                     audio_track=options.audio_track,
                     start_s=options.start_s,
                     duration_s=options.duration_s,
-                    decoder_threads=options.decoder_threads or os.cpu_count() or 1,
+                    decoder_threads=options.decoder_threads or min(3 * (os.cpu_count() or 1), _MAX_DECODER_THREADS),
                 )
             )
             assembler = SnippetAssembler(
@@ -186,11 +188,11 @@ def score(
             raise UsageError(f"{len(chosen)} rules were given for the {len(names)} classes of {scores.bundle.name}.")
         segmenter = EventSegmenter(names, chosen, manifest.hop_s)
         events: list[Event] = []
-        rows: list[SnippetScore] = []
+        curve = CurveBuilder(str(source), names, [spec.anomaly for spec in manifest.classes])
         reported = started
         total_s = _expected_s(scores.media, options)
         for row in scores:
-            rows.append(row)
+            curve.add(row)
             events.extend(segmenter.push(row))
             if on_score is not None:
                 on_score(row)
@@ -199,17 +201,17 @@ def score(
                 reported = now
                 on_progress(Progress(row.span.end_s - options.start_s, total_s, now - started))
         events.extend(segmenter.flush())
-        curve = ScoreCurve.collect(str(source), names, [spec.anomaly for spec in manifest.classes], rows)
+        scored = curve.build()
         stats = ScoreStats(
             elapsed_s=time.monotonic() - started,
-            media_s=float((curve.end_s - curve.start_s).sum()),
-            num_snippets=len(rows),
+            media_s=float((scored.end_s - scored.start_s).sum()),
+            num_snippets=len(curve),
             providers=scores.bundle.providers,
         )
         return ScoreResult(
             source=str(source),
             media=scores.media,
-            curve=curve,
+            curve=scored,
             events=tuple(sorted(events, key=lambda event: (event.start_s, event.label))),
             notes=scores.notes,
             stats=stats,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from avdetect.errors import MediaError, UsageError
 from avdetect.manifest import EventRule
 from avdetect.runtime.pipeline import ScoreOptions
 from avdetect.runtime.result import Progress, ScoreResult
-from tests.synth.media import AAC, X264, MediaFactory
+from tests.synth.media import X264, MediaFactory
 
 DEMO = Path(avdetect.__file__).parent / "assets" / "demo.mp4"
 SCORE_ARRAYS = ("scores", "audio_scores", "visual_scores")
@@ -57,12 +58,8 @@ def test_the_demo_clip_has_a_gunshot_where_it_is_heard(whole: ScoreResult) -> No
 
 
 @pytest.mark.parametrize("batch_snippets", [1, 3, 32])
-def test_scores_do_not_depend_on_the_batch(
-    bundle: avdetect.Bundle, whole: ScoreResult, batch_snippets: int
-) -> None:
-    assert_same_scores(
-        whole, avdetect.score(DEMO, bundle=bundle, options=ScoreOptions(batch_snippets=batch_snippets))
-    )
+def test_scores_do_not_depend_on_the_batch(bundle: avdetect.Bundle, whole: ScoreResult, batch_snippets: int) -> None:
+    assert_same_scores(whole, avdetect.score(DEMO, bundle=bundle, options=ScoreOptions(batch_snippets=batch_snippets)))
 
 
 def test_scores_do_not_depend_on_the_decoders_threads(bundle: avdetect.Bundle, whole: ScoreResult) -> None:
@@ -93,9 +90,7 @@ def test_a_part_is_scored_on_the_grid_of_the_whole(bundle: avdetect.Bundle, whol
     # The encoders see the same; only the detector's context is shorter at the edges.
     audio = np.searchsorted(whole.curve.start_s, part.curve.start_s - 1e-6)
     inner = slice(1, -2)
-    np.testing.assert_allclose(
-        part.curve.audio_scores[inner], whole.curve.audio_scores[audio][inner], atol=TOLERANCE
-    )
+    np.testing.assert_allclose(part.curve.audio_scores[inner], whole.curve.audio_scores[audio][inner], atol=TOLERANCE)
 
 
 def test_progress_ends_near_the_whole(bundle: avdetect.Bundle) -> None:
@@ -103,7 +98,7 @@ def test_progress_ends_near_the_whole(bundle: avdetect.Bundle) -> None:
     rows = []
     result = avdetect.score(DEMO, bundle=bundle, on_progress=seen.append, on_score=rows.append)
     assert len(rows) == result.stats.num_snippets
-    assert all(before.done_s <= after.done_s for before, after in zip(seen, seen[1:], strict=False))
+    assert all(before.done_s <= after.done_s for before, after in itertools.pairwise(seen))
     assert all(progress.total_s == pytest.approx(result.media.duration_s) for progress in seen)
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -125,7 +126,6 @@ def score_paths(
         AvdetectError: something is wrong that has nothing to do with a single input.
         typer.Exit: some input failed, or the user interrupted.
     """
-    from avdetect.runtime import pipeline
     from avdetect.runtime.bundle import Bundle, default_bundle_path, read_manifest
     from avdetect_cli.batch import Cancelled, in_order
     from avdetect_cli.delivery import deliver
@@ -139,7 +139,13 @@ def score_paths(
     location = default_bundle_path() if bundle_path is None else bundle_path
     manifest = read_manifest(location)
     rules = choices.rules(manifest.class_names, manifest)
-    bundle = Bundle.load(location, device=device) if sources else None
+    bundle = None
+    if sources:
+        with ThreadPoolExecutor(1) as opener:  # onnxruntime opens the graphs while Python imports the rest
+            loading = opener.submit(Bundle.load, location, device=device)
+            from avdetect.media import file_source  # noqa: F401
+            from avdetect.runtime import pipeline
+        bundle = loading.result()
     display = ProgressDisplay(len(sources), enabled=sys.stderr.isatty() and not request.quiet)
     cancel = threading.Event()
 

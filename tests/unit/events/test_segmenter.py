@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avdetect.events import segmenter as segmenter_module
-from avdetect.events.curve import ScoreCurve
+from avdetect.events.curve import CurveBuilder, ScoreCurve
 from avdetect.events.event import Event, SnippetScore
 from avdetect.events.segmenter import EventSegmenter, decide_events
 from avdetect.manifest import EventRule
@@ -57,7 +57,10 @@ def offline(items: Sequence[SnippetScore], *rules: EventRule) -> list[Event]:
 
 
 def curve_of(items: Sequence[SnippetScore], num_classes: int) -> ScoreCurve:
-    return ScoreCurve.collect("clip.mp4", [f"c{k}" for k in range(num_classes)], [True] * num_classes, items)
+    builder = CurveBuilder("clip.mp4", [f"c{k}" for k in range(num_classes)], [True] * num_classes)
+    for item in items:
+        builder.add(item)
+    return builder.build()
 
 
 def names(rules: Sequence[object]) -> list[str]:
@@ -341,7 +344,7 @@ def test_short_curves_are_decided_without_importing_numba() -> None:
     code = (
         "import sys, numpy as np\n"
         "from avdetect.events.segmenter import decide_events\n"
-        "from avdetect.events.curve import ScoreCurve\n"
+        "from avdetect.events.curve import CurveBuilder, ScoreCurve\n"
         "from avdetect.manifest import EventRule\n"
         "x = np.ones((100, 1), np.float32); t = np.arange(101) * 0.64\n"
         "curve = ScoreCurve('x', ('a',), (True,), t[:-1], t[1:], x, x, x, np.ones((100, 2), bool))\n"
