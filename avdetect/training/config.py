@@ -31,7 +31,7 @@ class ProductRecipe(_Section):
     """Two streams that learn on their own first, and from each other as far as that pays."""
 
     name: Literal["product"] = "product"
-    epochs: PositiveInt = 60
+    epochs: PositiveInt = 40
     batch_bags: PositiveInt = 64
     max_snippets: PositiveInt | None = 1000
     """Of a longer video so many are taken, evenly spread."""
@@ -51,14 +51,14 @@ class ProductRecipe(_Section):
     smoothing_range_snippets: NonNegativeInt = 2
     """Representations are averaged this far to either side, inside W and R."""
 
-    audio_dropout: Share = 0.8
+    audio_dropout: Share = 0.9
     """Share of the audio embedding's numbers that are left out, per snippet."""
     visual_dropout: Share = 0.3
     block_dropout: Share = 0.5
     """On what attention and feed-forward add."""
     modality_dropout: Share = 0.1
     """Share of the bags that are only heard, and of those that are only seen."""
-    noise: NonNegativeFloat = 0.1
+    noise: NonNegativeFloat = 0.5
     """Standard deviation of what is added to embeddings, in those of the training data."""
 
     learning_rate: PositiveFloat = 2e-3

@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -237,28 +237,28 @@ def _teacher(config: TrainConfig, network: TwoStreamConfig) -> TwoStreamNet | No
 
 
 def _train_loader(config: TrainConfig, bags: BagDataset) -> DataLoader[Any]:
-    run = config.run
-    processes = run.num_nodes * (run.devices if isinstance(run.devices, int) else 1)
-    # Lightning tells the sampler its rank and epoch, but would also divide the validation bags, which it must not.
-    sampler = _EveryProcessItsShare(bags, seed=run.seed) if processes > 1 or run.devices == "auto" else None
     return DataLoader(
         bags,
         batch_size=config.recipe.batch_bags,
-        shuffle=sampler is None,
-        sampler=sampler,
+        sampler=_Shuffled(bags, seed=config.run.seed),
         collate_fn=collate,
-        num_workers=run.loader_workers,
-        persistent_workers=run.loader_workers > 0,
+        num_workers=config.run.loader_workers,
+        persistent_workers=config.run.loader_workers > 0,
     )
 
 
-class _EveryProcessItsShare(DistributedSampler[Any]):
-    """A distributed sampler made before there is a process group: it asks for its rank when it is iterated over."""
+class _Shuffled(DistributedSampler[Any]):
+    """Every process's share, in an order that seed and epoch alone decide.
+
+    It is made before there is a process group, and asks for its rank when it is iterated over. Lightning's own would
+    divide the validation bags as well, and every process is to see all of them.
+    """
 
     def __init__(self, bags: BagDataset, *, seed: int) -> None:
         super().__init__(bags, num_replicas=1, rank=0, seed=seed)
+        self._num_bags = len(bags)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Any]:
         self._join()
         return super().__iter__()
 
@@ -269,13 +269,32 @@ class _EveryProcessItsShare(DistributedSampler[Any]):
     def _join(self) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             self.num_replicas, self.rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-            self.num_samples = math.ceil(len(self.dataset) / self.num_replicas)  # type: ignore[arg-type]
+            self.num_samples = math.ceil(self._num_bags / self.num_replicas)
             self.total_size = self.num_samples * self.num_replicas
+
+
+class _SeedEveryStep(Callback):
+    """What a step draws does not depend on the steps before it, so that resuming changes nothing."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        text = f"{self._seed} {trainer.global_step} {trainer.global_rank}"
+        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True))
 
 
 def _trainer(config: TrainConfig, validation: Sequence[VideoRecord]) -> lightning.Trainer:
     run = config.run
-    callbacks: list[Callback] = [ModelCheckpoint(config.output / "lightning", save_last=True, save_top_k=0)]
+    callbacks: list[Callback] = [
+        # Without a metric the one file kept is the latest.
+        ModelCheckpoint(
+            config.output / "lightning", filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        ),
+        _SeedEveryStep(run.seed),
+    ]
     if validation:
         monitor = _monitored(validation)
         callbacks.append(
@@ -331,6 +350,7 @@ def _resume_from(config: TrainConfig) -> Path | None:
 def _expect_warnings() -> None:
     """Said by Lightning of choices made on purpose."""
     for message in (
+        ".*treespec, LeafSpec.*",
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
         ".*`?val_dataloader.*",

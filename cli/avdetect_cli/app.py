@@ -26,7 +26,10 @@ from avdetect_cli.commands.demo import demo
 from avdetect_cli.commands.doctor import doctor
 from avdetect_cli.commands.evaluate import evaluate
 from avdetect_cli.commands.events import events
+from avdetect_cli.commands.export import export, import_checkpoint
+from avdetect_cli.commands.extract import extract
 from avdetect_cli.commands.score import score
+from avdetect_cli.commands.train import train
 
 __all__ = ["app", "main"]
 
@@ -144,6 +147,15 @@ Examples:
   avdetect calibrate bundle/ val.jsonl --false-alarms-per-hour 1 -o calibrated/
 """
 
+_EXAMPLES_OF_TRAIN = """\b
+Examples:
+  avdetect train videos/ -o run/              a folder per class, one of them called normal
+  avdetect train train.csv --val val.csv -o run/
+  avdetect train train.csv -o run/ --set recipe.epochs=30 --resume
+  avdetect export run/checkpoint.safetensors -o mine/
+  avdetect score video.mp4 --bundle mine/
+"""
+
 app = typer.Typer(
     name="avdetect",
     cls=_Cli,
@@ -178,6 +190,10 @@ app.command(cls=_Command, epilog=_EXAMPLES_OF_EVENTS, no_args_is_help=True)(even
 app.command(cls=_Command, epilog=_EXAMPLES_OF_EVALUATE, no_args_is_help=True)(evaluate)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_CALIBRATE, no_args_is_help=True)(calibrate)
 app.command(cls=_Command)(demo)
+app.command(cls=_Command)(extract)
+app.command(cls=_Command, epilog=_EXAMPLES_OF_TRAIN, no_args_is_help=True)(train)
+app.command(cls=_Command)(export)
+app.command("import-checkpoint", cls=_Command)(import_checkpoint)
 app.command(cls=_Command)(doctor)
 
 _bundle = typer.Typer(help="Look into a model bundle, or check it.", rich_markup_mode=None, no_args_is_help=True)

@@ -1,0 +1,222 @@
+"""Checkpoint -> bundle: the base bundle's encoders and the trained detector, checked before anything is written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from avdetect.errors import CheckpointError, UsageError
+from avdetect.manifest import SCHEMA_VERSION, ClassSpec, DetectorSpec, EventRule, Manifest
+from avdetect.models.macil_sd import MacilSdNet, load_published
+from avdetect.models.two_stream import TwoStreamNet
+from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
+from avdetect.training.checkpoint import Checkpoint, load_checkpoint
+from avdetect.training.extract import fingerprint
+from avdetect_export.bundle_writer import file_entries, write_bundle
+from avdetect_export.network_graph import (
+    Weights,
+    export_macil_sd,
+    export_offline,
+    export_streaming,
+    offline_spec,
+    streaming_spec,
+)
+from avdetect_export.network_parity import offline_parity, streaming_parity
+
+__all__ = ["ExportOptions", "export_checkpoint", "import_published"]
+
+DETECTOR_GRAPH = "detector.onnx"
+MAX_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}
+"""How far a score of the graph may be from the network's; half precision rounds the weights."""
+GENERAL_RULE = EventRule(on=0.5, off=0.35, merge_gap_s=1.28)
+"""For a class whose thresholds have not been calibrated."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What may be chosen when a checkpoint becomes a bundle."""
+
+    weights: Weights = "float32"
+    left_context_snippets: int | None = None
+    """W; ``None`` for the network's own."""
+    lookahead_snippets: int | None = None
+    """R; ``None`` for the network's own."""
+    not_anomaly: Collection[str] = ()
+    """Classes that do not count towards the anomaly score."""
+    name: str | None = None
+    """``None`` for the name of the bundle's folder."""
+
+
+def export_checkpoint(
+    checkpoint: Path, output: Path, *, base: Path | None = None, options: ExportOptions = ExportOptions()
+) -> Manifest:
+    """Make a bundle of a trained network.
+
+    A network with bounded W and R gives the streaming form, which scores files and live feeds; another the offline
+    form. One trained on features made elsewhere gives a bundle without encoders.
+
+    Args:
+        checkpoint: what training wrote.
+        output: the bundle's folder.
+        base: bundle whose encoders made the embeddings; ``None`` for the embedded default.
+        options: see there.
+
+    Raises:
+        CheckpointError: it cannot be read, was trained on embeddings of other encoders, or the graph does not compute
+            what the network does.
+        BundleError: the base cannot be used.
+        OutputError: the bundle cannot be written.
+        UsageError: the options do not go with the network.
+    """
+    trained = load_checkpoint(checkpoint)
+    network = _with_window(trained.network, options)
+    unknown = set(options.not_anomaly) - set(trained.class_names)
+    if unknown:
+        raise UsageError(
+            f"{checkpoint} has no class {', '.join(sorted(unknown))}; it has {', '.join(trained.class_names)}."
+        )
+    graph, spec, parity = _detector(network, options.weights)
+    _check_parity(checkpoint, parity, options.weights)
+    common = {
+        "schema_version": SCHEMA_VERSION,
+        "name": options.name or output.name,
+        "version": "0.1.0",
+        "created": _now(),
+        "detector": spec,
+        "provenance": {"builder": "avdetect export", "parity": parity, "training": dict(trained.notes)},
+    }
+    if trained.notes.get("encoders") is None:
+        manifest, files = _without_encoders(common, trained, options, graph)
+    else:
+        manifest, files = _with_encoders(common, checkpoint, trained, options, graph, base or default_bundle_path())
+    write_bundle(output, manifest, files)
+    return manifest
+
+
+def import_published(weights: Path, output: Path, *, options: ExportOptions = ExportOptions()) -> Manifest:
+    """Make a bundle in the offline form, without encoders, of weights that the published MACIL-SD code saved.
+
+    Raises:
+        CheckpointError: they cannot be read, or the graph does not compute what the network does.
+        OutputError: the bundle cannot be written.
+    """
+    network = load_published(weights)
+    classes = network.config.num_classes
+    names = ("violence",) if classes == 1 else tuple(f"class_{index}" for index in range(classes))
+    graph, spec, parity = _detector(network, options.weights)
+    _check_parity(weights, parity, options.weights)
+    common = {
+        "schema_version": SCHEMA_VERSION,
+        "name": options.name or output.name,
+        "version": "0.1.0",
+        "created": _now(),
+        "detector": spec,
+        "provenance": {"builder": "avdetect import-checkpoint", "parity": parity, "weights": weights.name},
+    }
+    manifest, files = _without_encoders(common, Checkpoint(network, names), options, graph)
+    write_bundle(output, manifest, files)
+    return manifest
+
+
+def _with_window(network: TwoStreamNet | MacilSdNet, options: ExportOptions) -> TwoStreamNet | MacilSdNet:
+    """The same weights, with the W and R asked for: no weight depends on them."""
+    if options.left_context_snippets is None and options.lookahead_snippets is None:
+        return network
+    if isinstance(network, MacilSdNet):
+        raise UsageError("the macil-sd network always sees the whole video: it has no W and R to choose.")
+    sides = {
+        name: value
+        for name in ("left_context_snippets", "lookahead_snippets")
+        if (value := getattr(options, name)) is not None
+    }
+    other = TwoStreamNet(replace(network.config, **sides))
+    other.load_state_dict(network.state_dict())
+    return other.eval()
+
+
+def _detector(network: TwoStreamNet | MacilSdNet, weights: Weights) -> tuple[bytes, DetectorSpec, dict[str, float]]:
+    """The graph, its entry in the manifest, and how far it is from the network."""
+    if isinstance(network, MacilSdNet):
+        graph = export_macil_sd(network, weights=weights)
+        return graph, offline_spec(network, DETECTOR_GRAPH), offline_parity(graph, network)
+    window = network.config.window
+    if window.left is None or window.right is None:
+        graph = export_offline(network, weights=weights)
+        return graph, offline_spec(network, DETECTOR_GRAPH), offline_parity(graph, network)
+    graph = export_streaming(network, weights=weights)
+    return graph, streaming_spec(network, DETECTOR_GRAPH), streaming_parity(graph, network)
+
+
+def _check_parity(checkpoint: Path, parity: dict[str, float], weights: Weights) -> None:
+    worst = max(value for name, value in parity.items() if name.endswith("scores"))
+    if not worst <= MAX_DIFFERENCE[weights]:
+        raise CheckpointError(
+            f"{checkpoint}: the exported graph's scores differ by up to {worst:.2g} from the network's, more than the "
+            f"{MAX_DIFFERENCE[weights]:g} allowed for {weights} weights; no bundle was written."
+        )
+
+
+def _with_encoders(
+    common: dict[str, Any], checkpoint: Path, trained: Checkpoint, options: ExportOptions, graph: bytes, base: Path
+) -> tuple[Manifest, dict[str, bytes]]:
+    with open_bundle_files(base) as bundle:
+        theirs = bundle.manifest
+        if fingerprint(theirs) != trained.notes["encoders"]:
+            raise CheckpointError(
+                f"{checkpoint} was trained on embeddings of other encoders than those of {base}; give the bundle that "
+                "it was trained with as the base, or train again."
+            )
+        kept = [entry for entry in theirs.files if entry.path != theirs.detector.graph]
+        files = {entry.path: bundle.read(entry) for entry in kept} | {DETECTOR_GRAPH: graph}
+    rules = {spec.name: spec for spec in theirs.classes}
+    classes = tuple(
+        ClassSpec(
+            name=name,
+            title=rules[name].title if name in rules else "",
+            anomaly=name not in options.not_anomaly,
+            rule=GENERAL_RULE,
+        )
+        for name in trained.class_names
+    )
+    manifest = theirs.model_copy(
+        update={
+            **common,
+            "classes": classes,
+            "calibration": "None yet: the same thresholds for all classes; `avdetect calibrate` fits them.",
+            "files": file_entries(files),
+        }
+    )
+    return Manifest.model_validate(manifest.model_dump()), files
+
+
+def _without_encoders(
+    common: dict[str, Any], trained: Checkpoint, options: ExportOptions, graph: bytes
+) -> tuple[Manifest, dict[str, bytes]]:
+    from avdetect.training.recipe import XD_VIOLENCE_HOP_S
+
+    files = {DETECTOR_GRAPH: graph}
+    classes = tuple(
+        ClassSpec(name=name, anomaly=name not in options.not_anomaly, rule=GENERAL_RULE) for name in trained.class_names
+    )
+    manifest = Manifest(
+        **common,
+        hop_s=round(XD_VIOLENCE_HOP_S, 6),
+        classes=classes,
+        visual=None,
+        motion=None,
+        audio=None,
+        calibration="None: it scores features that were made elsewhere.",
+        files=file_entries(files),
+    )
+    return manifest, files
+
+
+def _now() -> str:
+    """UTC; ``SOURCE_DATE_EPOCH`` where the same input must give the same bytes."""
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

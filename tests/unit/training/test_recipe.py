@@ -1,0 +1,185 @@
+"""Training from features, end to end: small, on the processor, and with an answer that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from avdetect.errors import DataError, UsageError
+from avdetect.models.macil_sd import MacilSdNet
+from avdetect.models.two_stream import TwoStreamNet
+from avdetect.training.checkpoint import load_checkpoint
+from avdetect.training.config import parse_config
+from avdetect.training.data_manifest import read_data_manifest
+from avdetect.training.recipe import divide, train
+
+NUM_VIDEOS = 24
+TINY = {
+    "name": "product",
+    "epochs": 3,
+    "batch_bags": 8,
+    "hidden_dim": 8,
+    "num_heads": 2,
+    "feed_forward_dim": 8,
+    "audio_dropout": 0.0,
+    "learning_rate": 0.05,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small are slower with several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A list of features as XD-Violence has them: in every other video a few snippets are loud and lively."""
+    folder = tmp_path_factory.mktemp("features")
+    random = np.random.default_rng(0)
+    lines = []
+    for number in range(NUM_VIDEOS):
+        name = f"video{number}_label_{'B1-0-0' if number % 2 else 'A'}"
+        audio, visual = random.normal(size=(20, 4)), random.normal(size=(20, 6))
+        if number % 2:
+            audio[5:9] += 6
+            visual[7:11] += 6
+        np.save(folder / f"{name}__vggish.npy", audio.astype(np.float32))
+        np.save(folder / f"{name}__0.npy", visual.astype(np.float32))
+        lines.append(f"{name}__0.npy")
+    manifest = folder / "rgb.list"
+    manifest.write_text("\n".join(lines))
+    return manifest
+
+
+def run(manifest: Path, output: Path, recipe: dict[str, Any] = TINY, **choices: Any) -> Path:
+    options = {"accelerator": "cpu", "progress": False, **choices.pop("run", {})}
+    return train(parse_config({"manifest": manifest, "output": output, "recipe": recipe, "run": options, **choices}))
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(checkpoint).network.state_dict()
+
+
+def test_what_tells_the_videos_apart_is_found_in_them(features: Path, tmp_path: Path) -> None:
+    trained = load_checkpoint(run(features, tmp_path, {**TINY, "epochs": 15}, schedule="fixed"))
+
+    assert trained.class_names == ("B1",)
+    assert isinstance(trained.network, TwoStreamNet)
+    audio, visual = (np.load(features.parent / f"video1_label_B1-0-0__{part}.npy") for part in ("vggish", "0"))
+    with torch.inference_mode():
+        outputs = trained.network(
+            torch.from_numpy(audio)[None], torch.from_numpy(visual)[None], torch.ones(1, 20, 2, dtype=torch.bool)
+        )
+    assert outputs.audio_logits[0, 5:9, 0].min() > outputs.audio_logits[0, 13:, 0].max()
+    assert outputs.visual_logits[0, 7:11, 0].min() > outputs.visual_logits[0, 14:, 0].max()
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(features: Path, tmp_path: Path) -> None:
+    first, again, other = (
+        weights(run(features, tmp_path / name, schedule="fixed", run={"seed": seed}))
+        for name, seed in (("first", 1), ("again", 1), ("other", 2))
+    )
+
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_training_goes_on_where_it_was_interrupted(
+    features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third epoch ends the first run; the second one has only that left, and ends as if nothing had happened."""
+    from avdetect.training.module import ProductModule
+
+    whole = weights(run(features, tmp_path / "whole", schedule="fixed"))
+    step = ProductModule.training_step
+
+    def interrupted(self: ProductModule, batch: Any) -> torch.Tensor:
+        if self.current_epoch == 2:
+            raise RuntimeError("the power went")
+        return step(self, batch)
+
+    monkeypatch.setattr(ProductModule, "training_step", interrupted)
+    with pytest.raises(RuntimeError, match="the power went"):
+        run(features, tmp_path / "parts", schedule="fixed")
+    monkeypatch.setattr(ProductModule, "training_step", step)
+    resumed = weights(run(features, tmp_path / "parts", schedule="fixed", run={"resume": True}))
+
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor)
+
+
+def test_there_must_be_something_to_resume(features: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to resume"):
+        run(features, tmp_path, run={"resume": True})
+
+
+def test_the_published_recipe_trains_its_own_network_on_one_class(features: Path, tmp_path: Path) -> None:
+    trained = load_checkpoint(run(features, tmp_path, {"name": "macil-sd", "epochs": 2, "batch_bags": 8}))
+
+    assert isinstance(trained.network, MacilSdNet)
+    assert trained.class_names == ("event",)
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"contrast_weight": 1.0},
+        {"self_distillation": True},
+        {"fused_weight": 1.0, "fusion": "sum"},
+        {"left_context_snippets": None, "lookahead_snippets": None},
+    ],
+)
+def test_every_switch_of_the_recipe_trains(features: Path, tmp_path: Path, switch: dict[str, Any]) -> None:
+    notes = load_checkpoint(run(features, tmp_path, {**TINY, **switch})).notes
+
+    assert notes["config"]["recipe"].items() >= switch.items()
+    assert np.isfinite(list(notes["metrics_of_last_epoch"].values())).all()
+
+
+def test_a_student_comes_close_to_its_teacher(features: Path, tmp_path: Path) -> None:
+    teacher = run(features, tmp_path / "teacher", {**TINY, "epochs": 8})
+    student = {**TINY, "modality_weight": 0.0, "distillation_weight": 10.0}
+    losses = [
+        load_checkpoint(
+            run(features, tmp_path / str(epochs), {**student, "epochs": epochs}, teacher=teacher, schedule="fixed")
+        ).notes["metrics_of_last_epoch"]["loss_teacher"]
+        for epochs in (1, 20)
+    ]
+
+    assert losses[1] < 0.5 * losses[0]
+
+
+def test_training_stops_when_validation_no_longer_improves(features: Path, tmp_path: Path) -> None:
+    checkpoint = run(features, tmp_path, {**TINY, "epochs": 40}, early_stop_epochs=2)
+
+    assert len((tmp_path / "logs" / "metrics.csv").read_text().splitlines()) < 40
+    assert load_checkpoint(checkpoint).notes["metrics_of_last_epoch"]["val_bag_ap"] > 0.9
+
+
+def test_what_is_held_out_has_every_class_and_is_the_same_each_time(features: Path, tmp_path: Path) -> None:
+    config = parse_config({"manifest": features, "output": tmp_path})
+    data = read_data_manifest(features)
+    divided, again = divide(data, config), divide(data, config)
+
+    assert divided == again
+    assert not set(divided.train) & set(divided.val)
+    assert sorted(len(record.class_names) for record in divided.val) == [0, 0, 1, 1]
+
+
+def test_what_is_validated_on_must_not_be_trained_on(features: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"rgb.list, line 1: .* is to be trained on \(rgb.list, line 1\)"):
+        run(features, tmp_path, val_manifest=features)
+
+
+def test_a_misspelt_setting_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"recipe.product.epoch: Extra inputs are not permitted"):
+        parse_config({"manifest": "a.csv", "output": "b", "recipe": {"name": "product", "epoch": 3}})
