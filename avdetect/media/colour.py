@@ -39,19 +39,21 @@ class ColourConversion:
         """Gains are ``(channels, components)``, zeros ``(components,)`` on the scale of 8 bits."""
         gains = np.rint(gains * (1 << _GAIN_BITS)) / (1 << _GAIN_BITS)
         bias = 0.5 - gains @ zeros
-        self._gains = (gains.T / (1 << FRACTION_BITS)).astype(np.float32)
-        self._bias = (np.rint(bias * (1 << _SUM_BITS)) / (1 << _SUM_BITS)).astype(np.float32)
+        self._gains = (gains / (1 << FRACTION_BITS)).astype(np.float32)
+        self._bias = (np.rint(bias[:, None] * (1 << _SUM_BITS)) / (1 << _SUM_BITS)).astype(np.float32)
 
     @property
     def num_components(self) -> int:
         """How many components it takes: 1, or 3."""
-        return len(self._gains)
+        return int(self._gains.shape[1])
 
     def __call__(self, components: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Convert ``(components, height, width)``, as resampled, to ``(height, width, channels)``."""
-        sums = components.reshape(len(components), -1).T @ self._gains
+        # Channels stay apart up to the last step: numpy is slow along an axis of three.
+        sums = self._gains @ components.reshape(len(components), -1)
         sums += self._bias
-        return np.clip(sums, 0, 255, out=sums).astype(np.uint8).reshape(*components.shape[1:], -1)
+        values = np.clip(sums, 0, 255, out=sums).astype(np.uint8)
+        return np.ascontiguousarray(values.T).reshape(*components.shape[1:], -1)
 
 
 def yuv_conversions(

@@ -3,10 +3,11 @@
 Each component is resampled from its own plane to the wanted size; colours are converted there, by the picture's own
 matrix and range.
 
-``benchmarks/pixel_path.py`` compares the ways to do it. The compiled kernel is the fastest throughout, FFmpeg's
-swscale comes next for luma, numpy last; but numba takes half a second to load, in which numpy makes a thousand
-pictures. So numpy begins, and the kernel takes over in long runs. Their results are equal to the last bit, which
-swscale's would not be.
+``benchmarks/pixel_path.py`` compares the ways to do it. For luma, eight pictures in nine, the compiled kernel is the
+fastest, FFmpeg's swscale comes next and numpy last; for RGB swscale is ahead of the kernel. A snippet of 1280x720 costs
+2.0 ms with the kernel, 3.4 ms with swscale, 7.1 ms with numpy. But numba takes half a second and more to load, in which
+numpy makes a thousand pictures. So numpy begins, and the kernel takes over in long runs. Their results are equal to
+the last bit, which swscale's would not be.
 """
 
 from __future__ import annotations
