@@ -21,7 +21,7 @@ def test_an_output_appears_when_it_is_whole(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "events.csv"
     target.write_text("before")
-    with pytest.raises(RuntimeError, match="power cut"), replacing(target) as temporary:
+    with pytest.raises(RuntimeError, match="power cut"), replacing(target) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise RuntimeError("power cut")
     assert target.read_text() == "before"
