@@ -49,9 +49,9 @@ class SoundTrack:
         """The number of the sample at ``time``."""
         return math.floor(time * self._rate_hz + Fraction(1, 2))
 
-    def has_passed(self, time: Fraction) -> bool:
-        """Whether all samples before ``time`` have come."""
-        return self.end is not None and self.end >= self.sample_at(time)
+    def has_passed(self, sample: int) -> bool:
+        """Whether all samples before this one have come."""
+        return self.end is not None and self.end >= sample
 
     def add(self, chunk: AudioChunk) -> None:
         """Take a chunk; what overlaps with earlier ones is dropped."""

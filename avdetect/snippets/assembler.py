@@ -53,7 +53,7 @@ class SnippetAssembler:
         frames_per_snippet = manifest.visual.frames_per_snippet if manifest.visual else 0
         self._rgb_cells = rgb_cells(frames_per_snippet, plan.cells_per_snippet)
         window_samples = manifest.audio.window_samples if manifest.audio else 0
-        self._first_index = self._next_index = first_index
+        self._first_index = first_index
         self._stop_index = math.inf if num_snippets is None else first_index + num_snippets
         self._waits_for_video = plan.want_video and has_video
         self._waits_for_audio = plan.want_audio and has_audio
@@ -61,6 +61,7 @@ class SnippetAssembler:
         self._max_samples = int(as_seconds(max_skew_s) * plan.rate_hz) + window_samples
         self._pictures = PictureTrack(first_index * plan.hop)
         self._sound = SoundTrack(plan.rate_hz, window_samples, first_index * plan.hop)
+        self._aim(first_index)
 
     @property
     def notes(self) -> tuple[MediaNote, ...]:
@@ -104,14 +105,19 @@ class SnippetAssembler:
 
     def _has_passed_next(self) -> bool:
         """Nothing more can come for the next snippet."""
-        end = (self._next_index + 1) * self._plan.hop
-        passed = []
-        if self._waits_for_audio:
-            passed.append(self._sound.has_passed(end))
-        if self._waits_for_video:
-            # No picture comes after the one of the last cell, which need not wait for the next.
-            passed.append(self._pictures.has_passed(end - self._plan.cell))
-        return len(passed) > 0 and all(passed)
+        if self._waits_for_audio and not self._sound.has_passed(self._next_end_sample):
+            return False
+        if self._waits_for_video and not self._pictures.has_passed(self._next_last_cell):
+            return False
+        return self._waits_for_audio or self._waits_for_video
+
+    def _aim(self, index: int) -> None:
+        """Make ``index`` the next snippet. It is asked for with every item, so what it waits for is worked out here."""
+        end = (index + 1) * self._plan.hop
+        self._next_index = index
+        self._next_end_sample = self._sound.sample_at(end)
+        # No picture comes after the one of the last cell, which need not wait for the next.
+        self._next_last_cell = end - self._plan.cell
 
     def _is_full(self) -> bool:
         """One stream has run too far ahead."""
@@ -134,7 +140,7 @@ class SnippetAssembler:
         sound = self._sound.release(start, end)
         pictures = self._pictures.release(start, end)
         luma, luma_time_s = self._luma(pictures, start)
-        self._next_index += 1
+        self._aim(index + 1)
         return Snippet(
             index=index,
             span=Span(float(start), float(start + length)),
