@@ -197,7 +197,7 @@ def test_clips_of_a_file_that_is_gone_are_a_failure_of_that_input(clip: Path, tm
     result = run("events", tmp_path / "s.npz", "--clips", tmp_path / "clips", expect=1)
 
     assert "gunshot" in result.stdout
-    assert result.stderr.startswith(f"avdetect: {clip} is not a regular file, so no clips can be cut from it")
+    assert f"{clip} is missing or no regular file: clips can only be cut from a saved file." in result.stderr
 
 
 def test_events_decided_again_are_those_of_scoring(saved: Path) -> None:
