@@ -17,7 +17,7 @@ from avdetect.models.heads import Fusion, InstanceHead, InstanceOutputs, instanc
 from avdetect.models.smoothing import LocalSmoothing
 from avdetect.models.window import Window, slide
 
-__all__ = ["TwoStreamConfig", "TwoStreamNet", "VisualPartner"]
+__all__ = ["StreamInput", "TwoStreamConfig", "TwoStreamNet", "VisualPartner"]
 
 NUM_STREAMS = 2
 """Audio, then visual: the order of ``present`` and of every axis of streams."""

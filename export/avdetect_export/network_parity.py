@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from avdetect.models.macil_sd import MacilSdNet
-from avdetect.models.two_stream import TwoStreamNet
+from avdetect.models.two_stream import StreamInput, TwoStreamNet
 from avdetect.runtime.session import choose_provider, open_session
 from avdetect_export.network_graph import INPUTS, OUTPUTS, OfflineDetector, PublishedDetector, for_export
 
@@ -114,11 +114,15 @@ def _random_inputs(
     audio = torch.randn(*size, network.config.audio_dim, generator=generator)
     visual = torch.randn(*size, network.config.visual_dim, generator=generator)
     if isinstance(network, TwoStreamNet):
-        audio = audio / network.audio_input.scale + network.audio_input.mean
-        visual = visual / network.visual_input.scale + network.visual_input.mean
+        audio, visual = _spread(audio, network.audio_input), _spread(visual, network.visual_input)
     # A walk stays on one side of zero for a while.
     present = torch.randn(*size, 2, generator=generator).cumsum(1) > 0
     return audio, visual, present
+
+
+def _spread(standard: Tensor, stream: StreamInput) -> Tensor:
+    """Standard normal numbers -> numbers as in the training data; those that the network does not look at stay."""
+    return standard * torch.where(stream.scale > 0, 1 / stream.scale, 1.0) + stream.mean
 
 
 def _in_torch(detector: OfflineDetector | PublishedDetector, inputs: Sequence[Tensor]) -> list[NDArray[np.float32]]:

@@ -1,0 +1,96 @@
+"""The way of a user with videos of his own: labels, training, a bundle, scores."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from avdetect.runtime.bundle_files import read_manifest
+from avdetect.training.checkpoint import load_checkpoint
+from avdetect_cli.app import app
+from tests.synth.media import MediaFactory
+
+TINY = ("--set", "recipe.epochs=2", "--set", "recipe.hidden_dim=8", "--accelerator", "cpu", "--device", "cpu")
+
+
+def run(*arguments: str | Path, expect: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == expect, result.output
+    return result
+
+
+@pytest.fixture
+def videos(media: MediaFactory, tmp_path: Path) -> Path:
+    """Eight videos, every other one with a flash and a tone, in a folder per class."""
+    for number in range(8):
+        event = number % 2
+        folder = tmp_path / "videos" / ("flash" if event else "normal")
+        folder.mkdir(parents=True, exist_ok=True)
+        quiet = {"video_filter": "lutyuv=y=16", "audio_filter": "volume=0"}
+        made = media.flash_and_tone(f"train-{event}.mp4", duration_s=2.0, **({} if event else quiet))
+        (folder / f"{number}.mp4").write_bytes(made.read_bytes())
+    return tmp_path / "videos"
+
+
+@pytest.mark.parametrize("command", ["train", "extract", "export", "import-checkpoint"])
+def test_every_command_of_training_explains_itself(command: str) -> None:
+    assert run(command, "--help").stdout.startswith("Usage: ")
+
+
+def test_mistakes_are_said_before_anything_is_done(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("video,label\na.mp4,fight\nb.mp4,fight\n")
+    said = run("train", tmp_path / "m.csv", "-o", tmp_path / "run", expect=1).stderr
+
+    assert "has 2 mistakes:" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--set", "recipe.epochs=none"], "recipe.product.epochs: "),
+        (["--set", "epoch=3"], "epoch: Extra inputs are not permitted"),
+        (["--set", "3"], "write KEY=VALUE"),
+        (["--precision", "8"], "run.precision: Input should be"),
+    ],
+)
+def test_settings_that_cannot_be_are_misuse(videos: Path, tmp_path: Path, arguments: list[str], fault: str) -> None:
+    assert fault in run("train", videos, "-o", tmp_path / "run", *arguments, expect=2).stderr
+
+
+@pytest.mark.slow
+def test_a_folder_of_videos_becomes_a_bundle_that_scores(videos: Path, tmp_path: Path) -> None:
+    extracted = run("extract", videos, "-o", tmp_path / "embeddings", "--device", "cpu")
+    assert "8 videos extracted, 0 kept" in extracted.stderr
+    run("train", videos, "-o", tmp_path / "run", "--embeddings", tmp_path / "embeddings", *TINY)
+    run("export", tmp_path / "run" / "checkpoint.safetensors", "-o", tmp_path / "mine", "--weights", "float16")
+    scored = run("score", videos / "flash" / "1.mp4", "--bundle", tmp_path / "mine", "--device", "cpu", "--json")
+
+    assert read_manifest(tmp_path / "mine").class_names == ("flash",)
+    assert '"flash"' in scored.stdout
+    with (tmp_path / "run" / "logs" / "metrics.csv").open() as file:
+        assert {row["epoch"] for row in csv.DictReader(file)} == {"0", "1"}
+    assert list((tmp_path / "run" / "logs").glob("events.out.tfevents.*"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(videos: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(videos), "-o", str(tmp_path / "run"), *TINY, "--devices", "2", "--strategy", "ddp"]
+    done = subprocess.run(
+        [sys.executable, "-m", "avdetect_cli", *arguments, "--set", "recipe.batch_bags=2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "MEMBER: 2/2" in done.stderr
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").notes["epoch"] in (1, 2)
