@@ -67,6 +67,11 @@ class Bundle:
         location = default_bundle_path() if path is None else Path(path)
         with open_bundle_files(location) as files:
             manifest = files.manifest
+            if manifest.detector.form == "offline":
+                raise BundleError(
+                    f"{location}: its detector has the offline form, which takes the embeddings of a whole video at "
+                    "once: run the graph itself with onnxruntime, or export the network with --left-context and --lookahead."
+                )
             parts = {
                 "detector": manifest.detector,
                 "visual": manifest.visual,
