@@ -95,6 +95,9 @@ def open_container(location: Location) -> InputContainer:
         raise MediaError(f"{location.name}: no answer within {location.timeout_s:g} s.") from error
     except EOFError as error:
         raise MediaError(f"{location.name}: ends before any media.") from error
+    except InterruptedError as error:
+        # PyAV can lose the KeyboardInterrupt of a Ctrl-C that ends a system call of FFmpeg's.
+        raise KeyboardInterrupt from error
     except (FFmpegError, OSError, ValueError) as error:
         reason = _reason(error) + ("; its index is missing, as if cut off" if _looks_like_mp4(location) else "")
         raise MediaError(f"{location.name}: cannot be opened as media: {reason}.") from error

@@ -240,7 +240,7 @@ def test_an_interruption_keeps_what_was_finished(clip: Path, tmp_path: Path) -> 
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=30)
 
-    assert running.returncode == 130
+    assert running.returncode == 130, err
     assert err.decode().splitlines()[-1] == "avdetect: interrupted; what was finished is kept."
     assert [curve.source for curve in read_scores(scores)] == [str(clip)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "never.ts", "scores.npz"]
