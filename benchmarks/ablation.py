@@ -1,4 +1,4 @@
-"""What each part of the product's recipe is worth: frame AP on videos with known events, fixed schedule, mean over seeds.
+"""What each part of the product's recipe is worth: frame AP where events are known, fixed schedule, mean over seeds.
 
     python benchmarks/ablation.py TRAIN VAL EMBEDDINGS
 

@@ -70,7 +70,8 @@ class Bundle:
             if manifest.detector.form == "offline":
                 raise BundleError(
                     f"{location}: its detector has the offline form, which takes the embeddings of a whole video at "
-                    "once: run the graph itself with onnxruntime, or export the network with --left-context and --lookahead."
+                    "once: run the graph itself with onnxruntime, or export the network with --left-context and "
+                    "--lookahead."
                 )
             parts = {
                 "detector": manifest.detector,
