@@ -57,7 +57,7 @@ class ScoreOptions:
     """How much to score; ``None`` for all."""
     decoder_threads: int = 0
     """For the picture; 0 for three per processor: decoding goes on while pictures are taken from the decoder."""
-    batch_snippets: int = 8
+    batch_snippets: int = 4
     """How many snippets the encoders take at once. No effect on the scores."""
 
     def __post_init__(self) -> None:
