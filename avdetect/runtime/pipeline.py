@@ -65,6 +65,8 @@ class ScoreOptions:
             raise UsageError(f"start must not be negative, got {self.start_s:g} s.")
         if self.duration_s is not None and not self.duration_s > 0:
             raise UsageError(f"duration must be above zero, got {self.duration_s:g} s.")
+        if self.decoder_threads < 0:
+            raise UsageError(f"decoder_threads must not be negative, got {self.decoder_threads}.")
         if self.batch_snippets < 1:
             raise UsageError(f"batch_snippets must be at least 1, got {self.batch_snippets}.")
 

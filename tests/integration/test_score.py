@@ -153,6 +153,7 @@ def test_a_file_that_is_no_media_says_so(bundle: avdetect.Bundle, tmp_path: Path
         ({"duration_s": 0.0}, "duration must be above zero, got 0 s"),
         ({"start_s": float("nan")}, "start must not be negative, got nan s"),
         ({"batch_snippets": 0}, "batch_snippets must be at least 1, got 0"),
+        ({"decoder_threads": -1}, "decoder_threads must not be negative, got -1"),
     ],
 )
 def test_options_that_make_no_sense_are_misuse(values: dict[str, float], message: str) -> None:
