@@ -8,7 +8,7 @@ from tests.synth.media import MediaFactory
 
 
 def pytest_configure() -> None:
-    """Take interruptions as in a terminal: a shell starts its background jobs with SIGINT ignored, children inherit that."""
+    """Take interruptions: a shell starts its background jobs with SIGINT ignored, and children inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
