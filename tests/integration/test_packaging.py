@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import re
 import subprocess
 import sys
 import zipfile
@@ -99,7 +100,7 @@ def test_the_version_is_written_in_one_place(metadata: Message) -> None:
 
 def test_only_the_runtime_is_required(metadata: Message) -> None:
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    names = {line.split(">")[0].split("=")[0].split(";")[0].strip() for line in required}
+    names = {re.match(r"[\w.-]+", line)[0] for line in required}  # type: ignore[index]
 
     assert names == {"av", "numba", "numpy", "onnxruntime", "onnxruntime-gpu", "pydantic", "rich", "typer"}
 
