@@ -124,6 +124,8 @@ class DetectorSpec(_Part):
     chunk_snippets: tuple[PositiveInt, ...] = (1, 32)
     """The sizes of T used at run time, smallest first; few, so that engines and CUDA graphs can be cached."""
     embedding_dim: PositiveInt
+    uses_appearance: bool = True
+    """False: it ignores the appearance part of ``visual``, which is then left zero, and its encoder is not run."""
     state: tuple[StateSpec, ...] = ()
 
 
@@ -209,6 +211,11 @@ class Manifest(_Part):
     def visual_dim(self) -> int:
         """Width of the detector's ``visual`` input: appearance, then motion."""
         return (self.visual.embedding_dim if self.visual else 0) + (self.motion.embedding_dim if self.motion else 0)
+
+    @property
+    def appearance(self) -> VisualSpec | None:
+        """The appearance encoder, if it is to be run."""
+        return self.visual if self.detector.uses_appearance else None
 
     @property
     def latency_s(self) -> float:

@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="VARIANT")
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    bundle = Bundle.load(device="cpu")
+    bundle = Bundle.load(device="cpu", all_encoders=True)
     encoders = Encoders(bundle.manifest, EncoderSessions(bundle.visual, bundle.motion, bundle.audio))
     print("| variant | frame AP | by seed |\n|---|---|---|")
     for name in arguments.only:

@@ -26,7 +26,7 @@ class Session(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncoderSessions:
-    """The encoder graphs; ``None`` where the bundle has no such encoder."""
+    """The encoder graphs; ``None`` where the bundle has no such encoder, or does not run it."""
 
     visual: Session | None
     motion: Session | None
@@ -42,7 +42,7 @@ class SnippetEmbedding:
     audio: NDArray[np.float32]
     """``(Da,)``."""
     visual: NDArray[np.float32]
-    """Appearance, then motion, ``(Dv,)``."""
+    """Appearance (zeros if it is not run), then motion, ``(Dv,)``."""
     audio_present: bool
     visual_present: bool
 
@@ -90,8 +90,8 @@ class SnippetEncoder:
             waveforms = np.stack([snippets[row].waveform for row in heard])
             audio[heard] = self._run(self._sessions.audio, {"waveform": waveforms}, 1)
         appearance = self._manifest.visual.embedding_dim if self._manifest.visual else 0
-        if self._manifest.visual is not None and self._sessions.visual is not None and seen:
-            num_frames = self._manifest.visual.frames_per_snippet
+        if self._manifest.appearance is not None and self._sessions.visual is not None and seen:
+            num_frames = self._manifest.appearance.frames_per_snippet
             frames = np.concatenate([snippets[row].frames for row in seen])
             embedded = self._run(self._sessions.visual, {"frames": frames}, num_frames)
             visual[seen, :appearance] = embedded.reshape(len(seen), num_frames, -1).mean(axis=1)

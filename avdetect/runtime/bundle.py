@@ -35,6 +35,7 @@ class Bundle:
     """What the user should know of how it was loaded."""
     detector: onnxruntime.InferenceSession
     visual: onnxruntime.InferenceSession | None
+    """``None`` as well where the detector does not look at what it gives."""
     motion: onnxruntime.InferenceSession | None
     audio: onnxruntime.InferenceSession | None
 
@@ -49,7 +50,13 @@ class Bundle:
         return tuple(self.detector.get_providers())
 
     @staticmethod
-    def load(path: Path | str | None = None, *, device: str = "auto", num_threads: int | None = None) -> Bundle:
+    def load(
+        path: Path | str | None = None,
+        *,
+        device: str = "auto",
+        num_threads: int | None = None,
+        all_encoders: bool = False,
+    ) -> Bundle:
         """Load the bundle at ``path`` (a directory or a ``.zip`` of one), or the one that ships with the package.
 
         Every file is checked against the manifest's size and hash before it is used.
@@ -58,6 +65,7 @@ class Bundle:
             path: where it is; ``None`` for the embedded default.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
             num_threads: of the CPU, for one run of a graph; by default one per processor, but no more than four.
+            all_encoders: run also those that the detector ignores: another one is to be trained on what they give.
 
         Raises:
             BundleError: it is missing, damaged, of another version, or contradicts itself.
@@ -67,6 +75,9 @@ class Bundle:
         location = default_bundle_path() if path is None else Path(path)
         with open_bundle_files(location) as files:
             manifest = files.manifest
+            if all_encoders:
+                everything = manifest.detector.model_copy(update={"uses_appearance": True})
+                manifest = manifest.model_copy(update={"detector": everything})
             if manifest.detector.form == "offline":
                 raise BundleError(
                     f"{location}: its detector has the offline form, which takes the embeddings of a whole video at "
@@ -75,7 +86,7 @@ class Bundle:
                 )
             parts = {
                 "detector": manifest.detector,
-                "visual": manifest.visual,
+                "visual": manifest.appearance,
                 "motion": manifest.motion,
                 "audio": manifest.audio,
             }
@@ -123,9 +134,9 @@ def _check_graphs(bundle: Bundle) -> None:
     spec = bundle.manifest
     state = [entry.name for entry in spec.detector.state]
     _check_names(bundle, "detector", ["audio", "visual", "present", *state], _detector_outputs(spec.detector))
-    if spec.visual is not None:
+    if spec.appearance is not None:
         _check_names(bundle, "visual", ["frames"], ["embedding"])
-        _check_width(bundle, "visual", spec.visual.embedding_dim)
+        _check_width(bundle, "visual", spec.appearance.embedding_dim)
     if spec.motion is not None:
         _check_names(bundle, "motion", ["luma", "time_s"], ["embedding"])
         _check_width(bundle, "motion", spec.motion.embedding_dim)

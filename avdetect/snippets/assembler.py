@@ -50,7 +50,7 @@ class SnippetAssembler:
             max_skew_s: how far one stream may run ahead of the other, in seconds of pictures or sound.
         """
         self._plan = plan = stream_plan(manifest)
-        frames_per_snippet = manifest.visual.frames_per_snippet if manifest.visual else 0
+        frames_per_snippet = manifest.appearance.frames_per_snippet if manifest.appearance else 0
         self._rgb_cells = rgb_cells(frames_per_snippet, plan.cells_per_snippet)
         window_samples = manifest.audio.window_samples if manifest.audio else 0
         self._first_index = first_index

@@ -9,12 +9,12 @@ __all__ = ["rgb_cells", "stream_plan"]
 
 
 def stream_plan(manifest: Manifest) -> StreamPlan:
-    """The grid of ``manifest`` and what to decode for it; nothing for an encoder that the bundle does not have.
+    """The grid of ``manifest`` and what to decode for it; nothing for an encoder that is not there or not run.
 
     Without motion a cell is as long as the appearance encoder's frames are apart, and pictures have no luma: their
     ``luma_size`` is ``(0, 0)``. Likewise without appearance there is no RGB, and without audio the rate is 0.
     """
-    visual, motion, audio = manifest.visual, manifest.motion, manifest.audio
+    visual, motion, audio = manifest.appearance, manifest.motion, manifest.audio
     cells = motion.cells_per_snippet if motion else visual.frames_per_snippet if visual else 1
     return StreamPlan(
         hop=manifest.hop,

@@ -38,7 +38,7 @@ def open_encoders(bundle: Path | None, device: str) -> Encoders:
     from avdetect.runtime.bundle import Bundle
     from avdetect.training.extract import Encoders
 
-    loaded = Bundle.load(bundle, device=device)
+    loaded = Bundle.load(bundle, device=device, all_encoders=True)
     return Encoders(loaded.manifest, EncoderSessions(loaded.visual, loaded.motion, loaded.audio))
 
 

@@ -186,12 +186,24 @@ def _with_encoders(
     manifest = theirs.model_copy(
         update={
             **common,
+            "detector": common["detector"].model_copy(
+                update={"uses_appearance": _uses_appearance(trained.network, theirs)}
+            ),
             "classes": classes,
             "calibration": "None yet: the same thresholds for all classes; `avdetect calibrate` fits them.",
             "files": file_entries(files),
         }
     )
     return Manifest.model_validate(manifest.model_dump()), files
+
+
+def _uses_appearance(network: TwoStreamNet | MacilSdNet, base: Manifest) -> bool:
+    """Whether any weight reaches the appearance part of the visual embedding."""
+    if base.visual is None or isinstance(network, MacilSdNet):
+        return True
+    inputs = network.visual_input
+    reached = inputs.projection.weight * inputs.scale
+    return bool(reached[:, : base.visual.embedding_dim].any())
 
 
 def _without_encoders(

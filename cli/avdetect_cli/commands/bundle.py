@@ -78,8 +78,8 @@ def _hears(manifest: Manifest) -> str:
 
 def _sees(manifest: Manifest) -> str:
     parts = []
-    if manifest.visual is not None:
-        visual = manifest.visual
+    if manifest.appearance is not None:
+        visual = manifest.appearance
         count = visual.frames_per_snippet
         parts.append(f"{count} picture{'' if count == 1 else 's'} of {visual.width}x{visual.height}, {visual.graph}")
     if manifest.motion is not None:

@@ -14,7 +14,7 @@ from avdetect.models.macil_sd import MacilSdConfig, load_published, published_sh
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest, verify
-from avdetect.training.checkpoint import Checkpoint, save_checkpoint
+from avdetect.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from avdetect.training.extract import fingerprint
 from avdetect_export import checkpoint_bundle
 from avdetect_export.checkpoint_bundle import ExportOptions, export_checkpoint, import_published
@@ -61,6 +61,29 @@ def test_a_trained_network_scores_a_video(checkpoint: Path, tmp_path: Path, medi
     assert manifest.provenance["parity"]["scores"] < 1e-4
     assert result.curve.scores.shape == (5, 2)
     assert (tmp_path / "mine" / "NOTICE").is_file()
+
+
+def test_an_encoder_that_the_network_ignores_is_not_run_and_changes_no_score(
+    checkpoint: Path, tmp_path: Path, media: MediaFactory
+) -> None:
+    import avdetect
+
+    base = read_manifest(default_bundle_path())
+    assert base.visual is not None
+    trained = load_checkpoint(checkpoint)
+    assert isinstance(trained.network, TwoStreamNet)
+    trained.network.visual_input.scale[: base.visual.embedding_dim] = 0
+    save_checkpoint(trained, checkpoint)
+    export_checkpoint(checkpoint, tmp_path / "mine")
+    video = media.flash_and_tone("ignored.mp4")
+    lean = Bundle.load(tmp_path / "mine", device="cpu")
+    full = Bundle.load(tmp_path / "mine", device="cpu", all_encoders=True)
+
+    assert lean.visual is None
+    assert full.visual is not None
+    np.testing.assert_allclose(
+        avdetect.score(video, bundle=lean).curve.scores, avdetect.score(video, bundle=full).curve.scores, atol=1e-6
+    )
 
 
 def test_half_precision_weights_make_a_smaller_graph_with_nearly_the_same_scores(

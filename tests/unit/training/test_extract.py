@@ -26,7 +26,7 @@ from tests.synth.media import MediaFactory
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return Bundle.load(device="cpu")
+    return Bundle.load(device="cpu", all_encoders=True)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ from avdetect.features.encoders import EncoderSessions
 from avdetect.runtime.bundle import Bundle
 from avdetect.training.extract import Encoders, extract
 from avdetect.training.store import EmbeddingStore
-bundle = Bundle.load(device="cpu")
+bundle = Bundle.load(device="cpu", all_encoders=True)
 encoders = Encoders(bundle.manifest, EncoderSessions(bundle.visual, bundle.motion, bundle.audio))
 videos = sorted(Path(sys.argv[1]).glob("*.mp4"))
 extract(videos, encoders, EmbeddingStore(Path(sys.argv[2])), jobs=1)
