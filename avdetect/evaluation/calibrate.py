@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from avdetect.errors import UsageError
 from avdetect.evaluation.alarms import Detection, merge_into_alarms
 from avdetect.evaluation.frames import frames_inside
-from avdetect.evaluation.truth import VideoTruth
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.rescale import Rescaling, log_odds
 from avdetect.events.segmenter import decide_events
+from avdetect.labels.video import LabelledVideo
 from avdetect.manifest import ClassSpec, EventRule, Manifest
 from avdetect.timebase import Span
 
@@ -61,7 +61,7 @@ class Calibration:
 
 
 def calibrate(
-    pairs: Sequence[tuple[VideoTruth, ScoreCurve]], manifest: Manifest, *, false_per_hour: float, material: str
+    pairs: Sequence[tuple[LabelledVideo, ScoreCurve]], manifest: Manifest, *, false_per_hour: float, material: str
 ) -> Calibration:
     """Fit the manifest's probabilities and thresholds to ``pairs``.
 
@@ -132,7 +132,7 @@ def fit_log_odds(values: NDArray[np.float64], positive: NDArray[np.bool_]) -> tu
     return max(float(solution[0]), _MIN_SLOPE), float(solution[1])
 
 
-def _fit(pairs: Sequence[tuple[VideoTruth, ScoreCurve]], name: str) -> tuple[float, float] | None:
+def _fit(pairs: Sequence[tuple[LabelledVideo, ScoreCurve]], name: str) -> tuple[float, float] | None:
     """Slope and bias of a class; ``None`` where too few videos hold it."""
     # A video that is positive without a class may hold any.
     usable = [(truth, curve) for truth, curve in pairs if truth.classes or not truth.positive]
@@ -156,7 +156,7 @@ def _snippets_inside(curve: ScoreCurve, spans: Sequence[Span]) -> NDArray[np.boo
     return frames_inside(spans, (curve.start_s + curve.end_s) / 2)
 
 
-def _duration_s(truth: VideoTruth, curve: ScoreCurve) -> float:
+def _duration_s(truth: LabelledVideo, curve: ScoreCurve) -> float:
     return float(curve.end_s[-1]) if truth.duration_s is None else truth.duration_s
 
 

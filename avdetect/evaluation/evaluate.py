@@ -1,6 +1,6 @@
 """How good a detector is on videos whose events are known: START READING HERE.
 
-    truth.py                                what happens in the videos
+    avdetect/labels                         what happens in the videos
     frame_metrics.py: frames, ranking       how well scores rank frames and videos
     event_metrics.py: alarms, matching,     what the decoder finds, at the bundle's thresholds and at others
         operating_points
@@ -26,16 +26,18 @@ from avdetect.evaluation.event_metrics import (
 from avdetect.evaluation.frame_metrics import FrameTable, measure_frames, measure_videos, precision_recall_curves
 from avdetect.evaluation.psds import psds
 from avdetect.evaluation.result import EvaluatedVideo, Evaluation, Material
-from avdetect.evaluation.truth import VideoTruth
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.rules import rules_for
+from avdetect.labels.video import LabelledVideo
 from avdetect.manifest import EventRule, Manifest
 from avdetect.timebase import Span
 
 __all__ = ["evaluate", "pair_with_curves"]
 
 
-def pair_with_curves(videos: Sequence[VideoTruth], curves: Sequence[ScoreCurve]) -> list[tuple[VideoTruth, ScoreCurve]]:
+def pair_with_curves(
+    videos: Sequence[LabelledVideo], curves: Sequence[ScoreCurve]
+) -> list[tuple[LabelledVideo, ScoreCurve]]:
     """Find the curve of each video: its source is the video's path, or ends with its name in the manifest.
 
     Raises:
@@ -60,7 +62,7 @@ def pair_with_curves(videos: Sequence[VideoTruth], curves: Sequence[ScoreCurve])
 
 
 def evaluate(
-    pairs: Sequence[tuple[VideoTruth, ScoreCurve]], manifest: Manifest, *, with_psds: bool = False
+    pairs: Sequence[tuple[LabelledVideo, ScoreCurve]], manifest: Manifest, *, with_psds: bool = False
 ) -> Evaluation:
     """Compare what the detector says with what is so.
 
@@ -103,7 +105,7 @@ def evaluate(
     )
 
 
-def _evaluated(truth: VideoTruth, curve: ScoreCurve, rules: Sequence[EventRule], latency_s: float) -> EvaluatedVideo:
+def _evaluated(truth: LabelledVideo, curve: ScoreCurve, rules: Sequence[EventRule], latency_s: float) -> EvaluatedVideo:
     detections = detect(curve, rules, latency_s=latency_s)
     anomaly = {name for name, counts in zip(curve.classes, curve.anomaly_classes, strict=True) if counts}
     alarms = merge_into_alarms(detection for detection in detections if detection.label in anomaly)

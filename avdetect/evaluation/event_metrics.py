@@ -18,9 +18,9 @@ from avdetect.evaluation.operating_points import (
     thresholds_for,
 )
 from avdetect.evaluation.result import AlarmMetrics, EvaluatedVideo, EventMetrics, FalseAlarm, Missed
-from avdetect.evaluation.truth import MODALITIES
 from avdetect.events.rules import with_overrides
 from avdetect.events.segmenter import decide_events
+from avdetect.labels.video import MODALITIES
 from avdetect.manifest import EventRule
 from avdetect.timebase import Span
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from avdetect.evaluation.frames import frame_scores, frame_times, frames_inside
 from avdetect.evaluation.ranking import PrecisionRecall, precision_recall, rank
 from avdetect.evaluation.result import EvaluatedVideo, FrameMetrics, VideoMetrics
-from avdetect.evaluation.truth import MODALITIES
+from avdetect.labels.video import MODALITIES
 
 __all__ = ["FrameTable", "mean_of_known", "measure_frames", "measure_videos", "precision_recall_curves"]
 

@@ -9,8 +9,8 @@ from avdetect.evaluation.alarms import Alarm, Detection
 from avdetect.evaluation.matching import MatchCounts
 from avdetect.evaluation.operating_points import OperatingPoint
 from avdetect.evaluation.ranking import PrecisionRecall, Ranking
-from avdetect.evaluation.truth import TrueEvent, VideoTruth
 from avdetect.events.curve import ScoreCurve
+from avdetect.labels.video import LabelledVideo, TrueEvent
 
 __all__ = [
     "AlarmMetrics",
@@ -29,7 +29,7 @@ __all__ = [
 class EvaluatedVideo:
     """A video with all that is known and all that was said of it."""
 
-    truth: VideoTruth
+    truth: LabelledVideo
     curve: ScoreCurve
     detections: tuple[Detection, ...]
     alarms: tuple[Alarm, ...]

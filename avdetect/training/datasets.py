@@ -11,14 +11,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from avdetect.errors import DataError
-from avdetect.training.data_manifest import FeatureFiles, VideoRecord
+from avdetect.labels.features import read_features
+from avdetect.labels.video import FeatureFiles, LabelledVideo
 from avdetect.training.store import EmbeddingStore, VideoEmbeddings
 
 __all__ = ["Bag", "BagBatch", "BagDataset", "FeatureStatistics", "collate", "load_video", "statistics"]
-
-MISMATCH_SNIPPETS = 16
-"""How much longer one modality's features of a video may be than the other's; both are cut to the shorter."""
 
 
 class Bag(NamedTuple):
@@ -74,9 +71,9 @@ class BagDataset(Dataset[Bag]):
 
     def __init__(
         self,
-        records: Sequence[VideoRecord],
+        records: Sequence[LabelledVideo],
         class_names: Sequence[str] | None,
-        load: Callable[[VideoRecord, int], VideoEmbeddings],
+        load: Callable[[LabelledVideo, int], VideoEmbeddings],
         *,
         max_snippets: int | None = None,
     ) -> None:
@@ -85,9 +82,9 @@ class BagDataset(Dataset[Bag]):
         self._max_snippets = max_snippets
         self._bags = [(index, crop) for index, record in enumerate(records) for crop in range(num_crops(record))]
         if class_names is None:
-            rows = [[bool(record.class_names)] for record in records]
+            rows = [[record.positive] for record in records]
         else:
-            rows = [[name in record.class_names for name in class_names] for record in records]
+            rows = [[name in record.labels for name in class_names] for record in records]
         self.video_labels = torch.tensor(rows, dtype=torch.float32)
         """``[records, C]``."""
 
@@ -127,19 +124,20 @@ def collate(bags: Sequence[Bag]) -> BagBatch:
     )
 
 
-def num_crops(record: VideoRecord) -> int:
+def num_crops(record: LabelledVideo) -> int:
     """How many bags a record gives."""
     return len(record.media.visual) if isinstance(record.media, FeatureFiles) else 1
 
 
-def load_video(record: VideoRecord, crop: int, store: EmbeddingStore | None) -> VideoEmbeddings:
+def load_video(record: LabelledVideo, crop: int, store: EmbeddingStore | None) -> VideoEmbeddings:
     """The embeddings of a record: of its features, or from ``store``.
 
     Raises:
         DataError: they cannot be read.
     """
     if isinstance(record.media, FeatureFiles):
-        return _read_features(record, record.media, crop)
+        audio, visual = read_features(record.media, crop)
+        return VideoEmbeddings(audio, visual, np.ones((len(audio), 2), np.bool_))
     if store is None:
         raise ValueError(f"{record.media} is a video, and there is no store to read its embeddings from.")
     return store.load(record.media)
@@ -175,20 +173,3 @@ class _Moments:
             return torch.zeros(len(self.total)), torch.ones(len(self.total))
         mean = self.total / self.number
         return mean.float(), (self.squares / self.number - mean**2).clamp(min=0).sqrt().float()
-
-
-def _read_features(record: VideoRecord, files: FeatureFiles, crop: int) -> VideoEmbeddings:
-    arrays = []
-    for path in (files.audio, files.visual[crop]):
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{record.where}: {path} cannot be read as an array: {error}.") from error
-        if array.ndim != 2 or not len(array):
-            raise DataError(f"{record.where}: {path} has shape {array.shape}, expected (snippets, numbers).")
-        arrays.append(array.astype(np.float32))
-    audio, visual = arrays
-    if abs(len(audio) - len(visual)) > MISMATCH_SNIPPETS:
-        raise DataError(f"{record.where}: {len(audio)} snippets of audio features, {len(visual)} of visual ones.")
-    length = min(len(audio), len(visual))
-    return VideoEmbeddings(audio[:length], visual[:length], np.ones((length, 2), np.bool_))

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avdetect.labels.video import LabelledVideo
 from avdetect.models.heads import InstanceOutputs, instance_mask, topk_mean
 from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet, MacilSdPartner
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, VisualPartner
 from avdetect.training.config import MacilSdRecipe, ProductRecipe
-from avdetect.training.data_manifest import VideoRecord
 from avdetect.training.datasets import BagBatch, FeatureStatistics
 from avdetect.training.objectives.bag import bag_loss, positive_weights
 from avdetect.training.objectives.contrastive import Modality, contrast_weight, contrastive_losses
@@ -39,7 +39,7 @@ class BagModule(lightning.LightningModule):
         self._held_out: ValidationScores | None = None
         self._new_scores: Any = None
 
-    def validate_on(self, records: Sequence[VideoRecord], labels: Tensor, *, hop_s: float) -> None:
+    def validate_on(self, records: Sequence[LabelledVideo], labels: Tensor, *, hop_s: float) -> None:
         """Say what the batches of validation are: ``labels`` float ``[records, C]``."""
         positive = labels.numpy() > 0.5
         self._new_scores = lambda: ValidationScores(records, positive, hop_s=hop_s)

@@ -27,11 +27,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from avdetect.errors import CheckpointError, DataError, OutputError, UsageError
+from avdetect.labels.features import FEATURE_HOP_S
+from avdetect.labels.manifest import read_labelled_videos
+from avdetect.labels.video import UNNAMED_EVENT, LabelledVideo
 from avdetect.models.macil_sd import MacilSdConfig
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from avdetect.training.config import MacilSdRecipe, ProductRecipe, TrainConfig
-from avdetect.training.data_manifest import UNNAMED_EVENT, DataManifest, VideoRecord, read_data_manifest
+from avdetect.training.data_manifest import DataManifest, read_data_manifest
 from avdetect.training.datasets import BagDataset, collate, load_video, statistics
 from avdetect.training.extract import Encoders, extract, fingerprint
 from avdetect.training.module import BagModule, MacilSdModule, ProductModule
@@ -40,16 +43,14 @@ from avdetect.training.store import EmbeddingStore
 __all__ = ["Divided", "divide", "train"]
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
-XD_VIOLENCE_HOP_S = 16 / 24
-"""Of features extracted elsewhere: 16 frames at 24 a second."""
 
 
 class Divided(NamedTuple):
     """Which videos are for what."""
 
     class_names: tuple[str, ...]
-    train: tuple[VideoRecord, ...]
-    val: tuple[VideoRecord, ...]
+    train: tuple[LabelledVideo, ...]
+    val: tuple[LabelledVideo, ...]
 
 
 def train(
@@ -92,7 +93,7 @@ def train(
     module.validate_on(
         divided.val,
         val_bags.video_labels,
-        hop_s=encoders.manifest.hop_s if encoders is not None else XD_VIOLENCE_HOP_S,
+        hop_s=encoders.manifest.hop_s if encoders is not None else FEATURE_HOP_S,
     )
     val_loader = DataLoader(val_bags, collate_fn=collate) if divided.val else None  # one bag at a time: no padding
     trainer = _trainer(config, divided.val)
@@ -118,9 +119,8 @@ def divide(data: DataManifest, config: TrainConfig) -> Divided:
     if config.val_manifest is not None:
         if validation:
             raise DataError(f"{data.path} has videos of the split val, and {config.val_manifest} was given as well.")
-        other = read_data_manifest(config.val_manifest)
-        _check_apart(data, other)
-        validation = other.records
+        validation = read_labelled_videos(config.val_manifest)
+        _check_apart(data, config.val_manifest, validation)
     elif not validation and config.val_share > 0:
         held_out = _hold_out(training, config.val_share)
         validation = tuple(record for record in training if record in held_out)
@@ -128,31 +128,31 @@ def divide(data: DataManifest, config: TrainConfig) -> Divided:
     return Divided(data.class_names, training, validation)
 
 
-def _check_apart(data: DataManifest, other: DataManifest) -> None:
-    mine = {record.media: record.where for record in data.records}
+def _check_apart(data: DataManifest, path: Path, validation: Sequence[LabelledVideo]) -> None:
+    mine = {record.path.resolve(): record.where for record in data.records}
     faults = [
-        f"  {record.where}: {record.name} is to be trained on ({mine[record.media]})"
-        for record in other.records
-        if record.media in mine
+        f"  {record.where}: {record.path.name} is to be trained on ({mine[file]})"
+        for record in validation
+        if (file := record.path.resolve()) in mine
     ]
     faults += [
         f"  {record.where}: unknown label {name}; no video to train on has it"
-        for record in other.records
-        for name in sorted(record.class_names - set(data.class_names))
+        for record in validation
+        for name in sorted(record.labels - set(data.class_names))
     ]
     if faults:
-        raise DataError("\n".join([f"{other.path} does not go with {data.path}:", *faults]))
+        raise DataError("\n".join([f"{path} does not go with {data.path}:", *faults]))
 
 
-def _hold_out(records: Sequence[VideoRecord], share: float) -> set[VideoRecord]:
+def _hold_out(records: Sequence[LabelledVideo], share: float) -> set[LabelledVideo]:
     """Of each set of classes the videos whose names' hashes are lowest: no order, no seed and no neighbour matters."""
-    groups: dict[frozenset[str], list[VideoRecord]] = {}
+    groups: dict[frozenset[str], list[LabelledVideo]] = {}
     for record in records:
-        groups.setdefault(record.class_names, []).append(record)
+        groups.setdefault(record.labels, []).append(record)
     return {
         record
         for group in groups.values()
-        for record in sorted(group, key=lambda one: hashlib.sha256(one.name.encode()).digest())[
+        for record in sorted(group, key=lambda one: hashlib.sha256(one.path.name.encode()).digest())[
             : math.floor(share * len(group))
         ]
     }
@@ -286,7 +286,7 @@ class _SeedEveryStep(Callback):
         torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True))
 
 
-def _trainer(config: TrainConfig, validation: Sequence[VideoRecord]) -> lightning.Trainer:
+def _trainer(config: TrainConfig, validation: Sequence[LabelledVideo]) -> lightning.Trainer:
     run = config.run
     callbacks: list[Callback] = [
         # Without a metric the one file kept is the latest.
@@ -333,7 +333,7 @@ def _trainer(config: TrainConfig, validation: Sequence[VideoRecord]) -> lightnin
     )
 
 
-def _monitored(validation: Sequence[VideoRecord]) -> str:
+def _monitored(validation: Sequence[LabelledVideo]) -> str:
     """Frame AP where the spans of all are known, bag AP elsewhere."""
     return "val_bag_ap" if any(record.events is None for record in validation) else "val_frame_ap"
 

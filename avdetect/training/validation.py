@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avdetect.evaluation.frames import frame_scores, frames_inside
 from avdetect.evaluation.ranking import average_precision
-from avdetect.training.data_manifest import VideoRecord
+from avdetect.labels.video import LabelledVideo
 
 __all__ = ["ValidationMetrics", "ValidationScores"]
 
@@ -37,7 +37,7 @@ class ValidationScores:
         hop_s: seconds from snippet to snippet.
     """
 
-    def __init__(self, records: Sequence[VideoRecord], labels: NDArray[np.bool_], *, hop_s: float) -> None:
+    def __init__(self, records: Sequence[LabelledVideo], labels: NDArray[np.bool_], *, hop_s: float) -> None:
         self._records = records
         self._labels = labels
         self._hop_s = hop_s

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from avdetect.errors import MediaError, OutputError, UsageError
-from avdetect.evaluation.truth import VideoTruth, check_videos_exist
 from avdetect.events.curve import ScoreCurve
+from avdetect.labels.video import LabelledVideo
 from avdetect.manifest import Manifest
 from avdetect.runtime import pipeline
 from avdetect.runtime.bundle import Bundle, default_bundle_path, read_manifest
@@ -59,8 +59,7 @@ def check_targets(targets: Mapping[str, Path | None], *, read: Sequence[Path]) -
 
 def load_scores(
     model: Path,
-    manifest: Path,
-    videos: Sequence[VideoTruth],
+    videos: Sequence[LabelledVideo],
     *,
     bundle: Path | None,
     device: str,
@@ -71,7 +70,6 @@ def load_scores(
 
     Args:
         model: a bundle, a checkpoint or a file of saved scores.
-        manifest: where ``videos`` were read from.
         videos: what is scored; saved scores may hold more.
         bundle: with saved scores, whose rules to use; with a checkpoint, whose encoders made its embeddings; ``None``
             for the embedded one.
@@ -84,7 +82,6 @@ def load_scores(
     """
     if is_scores_file(model):
         return read_manifest(default_bundle_path() if bundle is None else bundle), read_scores(model)
-    check_videos_exist(manifest, videos)
     with as_bundle(model, base=bundle) as location:
         return read_manifest(location), score_videos(videos, location, device=device, jobs=jobs, quiet=quiet)
 
@@ -118,7 +115,7 @@ def as_bundle(model: Path, *, base: Path | None) -> Iterator[Path]:
 
 
 def score_videos(
-    videos: Sequence[VideoTruth], bundle: Path, *, device: str, jobs: int, quiet: bool
+    videos: Sequence[LabelledVideo], bundle: Path, *, device: str, jobs: int, quiet: bool
 ) -> list[ScoreCurve]:
     """Score ``videos`` with ``bundle``, ``jobs`` of them at once, with progress on a terminal.
 

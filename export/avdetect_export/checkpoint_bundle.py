@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from avdetect.errors import CheckpointError, UsageError
+from avdetect.labels.features import FEATURE_HOP_S
 from avdetect.manifest import SCHEMA_VERSION, ClassSpec, DetectorSpec, EventRule, Manifest
 from avdetect.models.macil_sd import MacilSdNet, load_published
 from avdetect.models.two_stream import TwoStreamNet
@@ -209,15 +210,13 @@ def _uses_appearance(network: TwoStreamNet | MacilSdNet, base: Manifest) -> bool
 def _without_encoders(
     common: dict[str, Any], trained: Checkpoint, options: ExportOptions, graph: bytes
 ) -> tuple[Manifest, dict[str, bytes]]:
-    from avdetect.training.recipe import XD_VIOLENCE_HOP_S
-
     files = {DETECTOR_GRAPH: graph}
     classes = tuple(
         ClassSpec(name=name, anomaly=name not in options.not_anomaly, rule=GENERAL_RULE) for name in trained.class_names
     )
     manifest = Manifest(
         **common,
-        hop_s=round(XD_VIOLENCE_HOP_S, 6),
+        hop_s=round(FEATURE_HOP_S, 6),
         classes=classes,
         visual=None,
         motion=None,

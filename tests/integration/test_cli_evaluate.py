@@ -161,7 +161,6 @@ def test_too_little_material_is_said(material: Path, tmp_path: Path) -> None:
         (["evaluate", "{bundle}", "{truth}", "--bundle", "{bundle}"], "brings its own thresholds"),
         (["evaluate", "{scores}", "{truth}", "--page", "x.txt"], "ends in .html"),
         (["evaluate", "{scores}", "{truth}", "-o", "{truth}"], "is an input and would be overwritten"),
-        (["evaluate", "{scores}", "none.jsonl"], "cannot read none.jsonl"),
         (
             ["calibrate", "{bundle}", "{truth}", "--false-alarms-per-hour", "1", "-o", "{bundle}"],
             "is the bundle itself",
@@ -194,9 +193,13 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(material: Path, tmp_path: Pa
 def test_a_video_that_is_missing_is_named_before_anything_is_scored(tmp_path: Path) -> None:
     (tmp_path / "truth.jsonl").write_text('{"video": "gone.mp4", "label": 0}', "utf-8")
 
-    result = run("evaluate", BUNDLE, tmp_path / "truth.jsonl", expect=2)
+    result = run("evaluate", BUNDLE, tmp_path / "truth.jsonl", expect=1)
 
-    assert "1 of 1 videos are not there: gone.mp4" in result.stderr
+    assert "truth.jsonl, line 1: there is no file" in result.stderr
+
+
+def test_a_manifest_that_is_not_there_is_named(material: Path) -> None:
+    assert "there is no manifest at none.jsonl" in run("evaluate", BUNDLE, "none.jsonl", expect=1).stderr
 
 
 def test_a_video_that_cannot_be_scored_stops_the_evaluation(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def calibrate(
     """
     from avdetect.evaluation.calibrate import calibrate as fit
     from avdetect.evaluation.evaluate import pair_with_curves
-    from avdetect.evaluation.truth import read_truth
+    from avdetect.labels.manifest import read_labelled_videos
     from avdetect.runtime.bundle_files import open_bundle_files
     from avdetect_cli.material import is_scores_file, load_scores
     from avdetect_export.bundle_writer import check_bundle_target, file_entries, write_bundle
@@ -58,12 +58,11 @@ def calibrate(
     if from_scores is not None and not is_scores_file(from_scores):
         raise UsageError(f"--from-scores {from_scores}: saved scores end in .npz, .csv or .parquet.")
     check_bundle_target(output)
-    videos = read_truth(manifest)
+    videos = read_labelled_videos(manifest, files_must_exist=from_scores is None)
     with open_bundle_files(bundle) as files:
         spec, contents = files.manifest, {entry.path: files.read(entry) for entry in files.manifest.files}
     _, curves = load_scores(
         bundle if from_scores is None else from_scores,
-        manifest,
         videos,
         bundle=None if from_scores is None else bundle,
         device=device,

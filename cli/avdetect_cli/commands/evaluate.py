@@ -20,7 +20,8 @@ _PAGE_SUFFIXES = (".html", ".htm")
 ManifestArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="MANIFEST", help="What happens in the videos: a .jsonl with one video a line (docs/metrics.md)."
+        metavar="MANIFEST",
+        help="What happens in the videos: a manifest as for training, with times if known.",
     ),
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="How many videos to score at once.")]
@@ -99,7 +100,7 @@ def evaluate(
     from avdetect.evaluation.evaluate import pair_with_curves
     from avdetect.evaluation.page import write_page
     from avdetect.evaluation.psds import require_sed_scores_eval
-    from avdetect.evaluation.truth import read_truth
+    from avdetect.labels.manifest import read_labelled_videos
     from avdetect.sinks.scores import check_scores_path, write_scores
     from avdetect_cli.material import check_targets, is_scores_file, load_scores
 
@@ -110,8 +111,8 @@ def evaluate(
         check_scores_path(scores)
     if psds:
         require_sed_scores_eval()
-    videos = read_truth(manifest)
-    spec, curves = load_scores(model, manifest, videos, bundle=bundle, device=device, jobs=jobs, quiet=quiet)
+    videos = read_labelled_videos(manifest, files_must_exist=not is_scores_file(model))
+    spec, curves = load_scores(model, videos, bundle=bundle, device=device, jobs=jobs, quiet=quiet)
     if scores is not None:
         write_scores(scores, curves)
     result = measure(pair_with_curves(videos, curves), spec, with_psds=psds)

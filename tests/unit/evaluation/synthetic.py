@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from avdetect.evaluation.truth import TrueEvent, TrueModality, VideoTruth
 from avdetect.events.curve import ScoreCurve
+from avdetect.labels.video import LabelledVideo, TrueEvent, TrueModality
 from avdetect.manifest import ClassSpec, EventRule, Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.timebase import Span
@@ -51,11 +51,12 @@ def truth(
     *,
     classes: Sequence[str] = (),
     fps: float = 25,
-) -> VideoTruth:
+) -> LabelledVideo:
     labels = {name for event in events or () for name, _ in event.parts} | set(classes)
-    return VideoTruth(
+    return LabelledVideo(
         name=name,
-        path=Path(name),
+        where=name,
+        media=Path(name),
         duration_s=duration_s,
         fps=fps,
         classes=frozenset(labels),

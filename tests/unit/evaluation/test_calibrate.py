@@ -8,13 +8,13 @@ import pytest
 from avdetect.errors import UsageError
 from avdetect.evaluation.calibrate import Calibration, calibrate, fit_log_odds
 from avdetect.evaluation.evaluate import evaluate
-from avdetect.evaluation.truth import VideoTruth
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.rescale import Rescaling
+from avdetect.labels.video import LabelledVideo
 from avdetect.manifest import EventRule, Manifest
 from tests.unit.evaluation.synthetic import curve, happening, manifest, truth
 
-Pairs = list[tuple[VideoTruth, ScoreCurve]]
+Pairs = list[tuple[LabelledVideo, ScoreCurve]]
 CLASSES = ("bang", "siren")
 NUM_SNIPPETS = 100
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ from avdetect.errors import UsageError
 from avdetect.evaluation.document import evaluation_document
 from avdetect.evaluation.evaluate import evaluate, pair_with_curves
 from avdetect.evaluation.result import Evaluation
-from avdetect.evaluation.truth import VideoTruth
 from avdetect.events.curve import ScoreCurve
+from avdetect.labels.video import LabelledVideo
 from avdetect.timebase import Span
 from tests.unit.evaluation.synthetic import curve, happening, manifest, truth
 
-Pairs = list[tuple[VideoTruth, ScoreCurve]]
+Pairs = list[tuple[LabelledVideo, ScoreCurve]]
 CLASSES = ("bang", "fight")
 
 
@@ -165,9 +166,7 @@ def test_the_document_is_json_without_nan(pairs: Pairs, result: Evaluation) -> N
 
 def test_scores_are_found_by_path_or_by_the_name_in_the_manifest(tmp_path: Path, pairs: Pairs) -> None:
     video, scores = pairs[0]
-    named = VideoTruth(
-        "sub/a.mp4", tmp_path / "sub" / "a.mp4", 10.0, 25.0, video.classes, positive=True, events=video.events
-    )
+    named = replace(video, name="sub/a.mp4", media=tmp_path / "sub" / "a.mp4")
     for source in (str(tmp_path / "sub" / "a.mp4"), "/elsewhere/sub/a.mp4", "sub/a.mp4"):
         renamed = ScoreCurve(**{**_fields(scores), "source": source})
         assert pair_with_curves([named], [renamed]) == [(named, renamed)]

@@ -10,7 +10,7 @@ from avdetect.errors import OutputError
 from avdetect.evaluation.evaluate import evaluate
 from avdetect.evaluation.page import write_page
 from avdetect.evaluation.result import Evaluation
-from avdetect.evaluation.truth import VideoTruth
+from avdetect.labels.video import LabelledVideo
 from tests.unit.evaluation.synthetic import curve, happening, manifest, truth
 
 
@@ -18,9 +18,10 @@ from tests.unit.evaluation.synthetic import curve, happening, manifest, truth
 def result(tmp_path: Path) -> Evaluation:
     """A missed event in a video with an awkward name, and a false alarm."""
     missed = happening(6, 8, "bang", "audio")
-    awkward = VideoTruth(
+    awkward = LabelledVideo(
         name="a <b> 50%.mp4",
-        path=tmp_path / "videos" / "a <b> 50%.mp4",
+        where="truth.jsonl, line 1",
+        media=tmp_path / "videos" / "a <b> 50%.mp4",
         duration_s=10.0,
         fps=25.0,
         classes=frozenset(["bang"]),

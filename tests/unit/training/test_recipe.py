@@ -172,7 +172,7 @@ def test_what_is_held_out_has_every_class_and_is_the_same_each_time(features: Pa
 
     assert divided == again
     assert not set(divided.train) & set(divided.val)
-    assert sorted(len(record.class_names) for record in divided.val) == [0, 0, 1, 1]
+    assert sorted(len(record.classes) for record in divided.val) == [0, 0, 1, 1]
 
 
 def test_what_is_validated_on_must_not_be_trained_on(features: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What is known of videos: which classes they hold, and when. Start with ``manifest.py``."""
