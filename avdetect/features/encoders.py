@@ -13,7 +13,7 @@ from avdetect.manifest import Manifest
 from avdetect.snippets.snippet import Snippet
 from avdetect.timebase import Span
 
-__all__ = ["EncoderSessions", "SnippetEmbedding", "SnippetEncoder"]
+__all__ = ["EncoderSessions", "SnippetEmbedding", "SnippetEncoder", "encode"]
 
 
 class Session(Protocol):
@@ -47,15 +47,63 @@ class SnippetEmbedding:
     visual_present: bool
 
 
+def encode(
+    snippets: Sequence[Snippet], manifest: Manifest, sessions: EncoderSessions, *, pad_to: int = 0
+) -> list[SnippetEmbedding]:
+    """The embeddings of ``snippets``: each encoder runs once, on those that have its modality.
+
+    Args:
+        snippets: of any feeds, in any order.
+        manifest: of the bundle.
+        sessions: its encoder graphs.
+        pad_to: fill the batch up with zeros to this many snippets, so that the graphs see few shapes (CUDA graphs and
+            TensorRT engines are built per shape); 0 to run them on what is there.
+    """
+    audio = np.zeros((len(snippets), manifest.audio_dim), np.float32)
+    visual = np.zeros((len(snippets), manifest.visual_dim), np.float32)
+    heard = [row for row, snippet in enumerate(snippets) if snippet.audio_present]
+    seen = [row for row, snippet in enumerate(snippets) if snippet.visual_present]
+    if sessions.audio is not None and heard:
+        waveforms = np.stack([snippets[row].waveform for row in heard])
+        audio[heard] = _run(sessions.audio, {"waveform": waveforms}, pad_to)
+    appearance = manifest.visual.embedding_dim if manifest.visual else 0
+    if manifest.appearance is not None and sessions.visual is not None and seen:
+        num_frames = manifest.appearance.frames_per_snippet
+        frames = np.concatenate([snippets[row].frames for row in seen])
+        embedded = _run(sessions.visual, {"frames": frames}, pad_to * num_frames)
+        visual[seen, :appearance] = embedded.reshape(len(seen), num_frames, -1).mean(axis=1)
+    if sessions.motion is not None and seen:
+        luma = np.stack([snippets[row].luma for row in seen])
+        time_s = np.stack([snippets[row].luma_time_s for row in seen])
+        visual[seen, appearance:] = _run(sessions.motion, {"luma": luma, "time_s": time_s}, pad_to)
+    return [
+        SnippetEmbedding(
+            snippet.index, snippet.span, audio[row], visual[row], snippet.audio_present, snippet.visual_present
+        )
+        for row, snippet in enumerate(snippets)
+    ]
+
+
+def _run(session: Session, inputs: Mapping[str, NDArray[Any]], pad_to: int) -> NDArray[np.float32]:
+    """Run a graph on ``(rows, ...)`` inputs, filled up to ``pad_to`` rows, and give back its ``(rows, D)`` output."""
+    (rows,) = {array.shape[0] for array in inputs.values()}
+    if rows < pad_to:
+        inputs = {
+            name: np.concatenate([array, np.zeros((pad_to - rows, *array.shape[1:]), array.dtype)])
+            for name, array in inputs.items()
+        }
+    output: NDArray[np.float32] = session.run(["embedding"], inputs)[0]
+    return output[:rows]
+
+
 class SnippetEncoder:
-    """Stage: gathers ``batch_snippets`` snippets, runs each encoder once on those that have its modality.
+    """Stage: gathers ``batch_snippets`` snippets, then runs ``encode`` on them.
 
     Args:
         manifest: of the bundle.
         sessions: its encoder graphs.
-        batch_snippets: how many to gather; 1 for live feeds, where waiting costs latency.
-        fixed_batch: fill the last batch up with zeros, so that the graphs see one shape only (CUDA graphs and
-            TensorRT engines are built per shape).
+        batch_snippets: how many to gather.
+        fixed_batch: fill the last batch up with zeros, so that the graphs see one shape only.
     """
 
     def __init__(
@@ -82,43 +130,4 @@ class SnippetEncoder:
         snippets, self._waiting = self._waiting, []
         if not snippets:
             return ()
-        audio = np.zeros((len(snippets), self._manifest.audio_dim), np.float32)
-        visual = np.zeros((len(snippets), self._manifest.visual_dim), np.float32)
-        heard = [row for row, snippet in enumerate(snippets) if snippet.audio_present]
-        seen = [row for row, snippet in enumerate(snippets) if snippet.visual_present]
-        if self._sessions.audio is not None and heard:
-            waveforms = np.stack([snippets[row].waveform for row in heard])
-            audio[heard] = self._run(self._sessions.audio, {"waveform": waveforms}, 1)
-        appearance = self._manifest.visual.embedding_dim if self._manifest.visual else 0
-        if self._manifest.appearance is not None and self._sessions.visual is not None and seen:
-            num_frames = self._manifest.appearance.frames_per_snippet
-            frames = np.concatenate([snippets[row].frames for row in seen])
-            embedded = self._run(self._sessions.visual, {"frames": frames}, num_frames)
-            visual[seen, :appearance] = embedded.reshape(len(seen), num_frames, -1).mean(axis=1)
-        if self._sessions.motion is not None and seen:
-            luma = np.stack([snippets[row].luma for row in seen])
-            time_s = np.stack([snippets[row].luma_time_s for row in seen])
-            visual[seen, appearance:] = self._run(self._sessions.motion, {"luma": luma, "time_s": time_s}, 1)
-        return [
-            SnippetEmbedding(
-                snippet.index,
-                snippet.span,
-                audio[row],
-                visual[row],
-                snippet.audio_present,
-                snippet.visual_present,
-            )
-            for row, snippet in enumerate(snippets)
-        ]
-
-    def _run(self, session: Session, inputs: Mapping[str, NDArray[Any]], rows_per_snippet: int) -> NDArray[np.float32]:
-        """Run a graph on ``(rows, ...)`` inputs and give back its ``(rows, D)`` output."""
-        (rows,) = {array.shape[0] for array in inputs.values()}
-        full = self._batch_snippets * rows_per_snippet
-        if self._fixed_batch and rows < full:
-            inputs = {
-                name: np.concatenate([array, np.zeros((full - rows, *array.shape[1:]), array.dtype)])
-                for name, array in inputs.items()
-            }
-        output: NDArray[np.float32] = session.run(["embedding"], inputs)[0]
-        return output[:rows]
+        return encode(snippets, self._manifest, self._sessions, pad_to=self._batch_snippets if self._fixed_batch else 0)
