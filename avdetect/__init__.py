@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avdetect.runtime.bundle import Bundle
+    from avdetect.runtime.features import score_features
     from avdetect.runtime.pipeline import ScoreOptions, score, stream
     from avdetect.runtime.result import ScoreResult
 
-__all__ = ["Bundle", "ScoreOptions", "ScoreResult", "__version__", "score", "stream"]
+__all__ = ["Bundle", "ScoreOptions", "ScoreResult", "__version__", "score", "score_features", "stream"]
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _HOME = {
     "ScoreOptions": "avdetect.runtime.pipeline",
     "ScoreResult": "avdetect.runtime.result",
     "score": "avdetect.runtime.pipeline",
+    "score_features": "avdetect.runtime.features",
     "stream": "avdetect.runtime.pipeline",
 }
 

@@ -113,6 +113,9 @@ class DetectorSpec(_Part):
     ``[B, T, 2]`` (audio, visual) and the state tensors. Outputs ``scores``, ``audio_scores``,
     ``visual_scores`` ``[B, T, C]``, ``embedding`` ``[B, T, H]`` and the next state. Row ``k`` of an output belongs to
     snippet ``k - lookahead_snippets`` of the stream.
+
+    The offline form has no state and takes all snippets of a source at once. Of its inputs ``present`` and of its
+    outputs all but ``scores`` may be missing.
     """
 
     graph: str
@@ -203,13 +206,18 @@ class Manifest(_Part):
         return tuple(spec.name for spec in self.classes)
 
     @property
+    def has_encoders(self) -> bool:
+        """False for a bundle that scores features which were made elsewhere."""
+        return any(part is not None for part in (self.visual, self.motion, self.audio))
+
+    @property
     def audio_dim(self) -> int:
-        """Width of the detector's ``audio`` input."""
+        """Width of the detector's ``audio`` input; 0 without encoders, for then its graph alone knows."""
         return self.audio.embedding_dim if self.audio else 0
 
     @property
     def visual_dim(self) -> int:
-        """Width of the detector's ``visual`` input: appearance, then motion."""
+        """Width of the detector's ``visual`` input: appearance, then motion; 0 without encoders, as above."""
         return (self.visual.embedding_dim if self.visual else 0) + (self.motion.embedding_dim if self.motion else 0)
 
     @property

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def evaluate(
     if unscored:
         raise UsageError(f"there is no score of {unscored[0]}: no part of it was scored.")
     rules = rules_for(classes, manifest)
-    videos = [_evaluated(truth, curve, rules, manifest.latency_s) for truth, curve in pairs]
+    # The offline form says nothing before the end of a file: no delay can be measured.
+    latency_s = math.nan if manifest.detector.form == "offline" else manifest.latency_s
+    videos = [_evaluated(truth, curve, rules, latency_s) for truth, curve in pairs]
     timed = [video for video in videos if video.truth.events is not None]
     has_events = any(video.truth.events for video in timed)
     occurring = {name for video in videos for name in video.truth.classes}

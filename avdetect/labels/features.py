@@ -23,7 +23,7 @@ from avdetect.errors import DataError
 from avdetect.labels.video import FeatureFiles, LabelledVideo, TrueEvent
 from avdetect.timebase import Span
 
-__all__ = ["FEATURE_HOP_S", "read_feature_list", "read_features"]
+__all__ = ["FEATURE_HOP_S", "read_crops", "read_feature_list", "read_features"]
 
 FRAME_RATE_HZ = 24
 FRAMES_PER_SNIPPET = 16
@@ -91,6 +91,19 @@ def read_features(files: FeatureFiles, crop: int) -> tuple[NDArray[np.float32], 
         )
     length = min(len(audio), len(visual))
     return audio[:length], visual[:length]
+
+
+def read_crops(files: FeatureFiles) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sound and all crops of the pictures, ``(T, Da)`` and ``(crops, T, Dv)``.
+
+    Raises:
+        DataError: they cannot be read, or do not go together.
+    """
+    pairs = [read_features(files, crop) for crop in range(len(files.visual))]
+    length = min(len(audio) for audio, _ in pairs)
+    if len({visual.shape[1] for _, visual in pairs}) > 1:
+        raise DataError(f"{files.visual[0]}: its crops differ in how many numbers a snippet has.")
+    return pairs[0][0][:length], np.stack([visual[:length] for _, visual in pairs])
 
 
 def _read_array(path: Path) -> NDArray[np.float32]:

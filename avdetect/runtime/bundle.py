@@ -45,6 +45,20 @@ class Bundle:
         return f"{self.manifest.name} {self.manifest.version}"
 
     @property
+    def audio_dim(self) -> int:
+        """Width of the detector's ``audio`` input."""
+        return self._width("audio")
+
+    @property
+    def visual_dim(self) -> int:
+        """Width of the detector's ``visual`` input."""
+        return self._width("visual")
+
+    def _width(self, name: str) -> int:
+        (width,) = (node.shape[-1] for node in self.detector.get_inputs() if node.name == name)
+        return int(width)
+
+    @property
     def providers(self) -> tuple[str, ...]:
         """The execution providers onnxruntime loaded, the preferred one first."""
         return tuple(self.detector.get_providers())
@@ -78,12 +92,6 @@ class Bundle:
             if all_encoders:
                 everything = manifest.detector.model_copy(update={"uses_appearance": True})
                 manifest = manifest.model_copy(update={"detector": everything})
-            if manifest.detector.form == "offline":
-                raise BundleError(
-                    f"{location}: its detector has the offline form, which takes the embeddings of a whole video at "
-                    "once: run the graph itself with onnxruntime, or export the network with --left-context and "
-                    "--lookahead."
-                )
             parts = {
                 "detector": manifest.detector,
                 "visual": manifest.appearance,
@@ -132,8 +140,7 @@ def _open_all(
 def _check_graphs(bundle: Bundle) -> None:
     """Inputs, outputs and widths of the graphs are those that the manifest promises."""
     spec = bundle.manifest
-    state = [entry.name for entry in spec.detector.state]
-    _check_names(bundle, "detector", ["audio", "visual", "present", *state], _detector_outputs(spec.detector))
+    _check_names(bundle, "detector", _detector_inputs(spec.detector), _detector_outputs(spec.detector))
     if spec.appearance is not None:
         _check_names(bundle, "visual", ["frames"], ["embedding"])
         _check_width(bundle, "visual", spec.appearance.embedding_dim)
@@ -145,14 +152,27 @@ def _check_graphs(bundle: Bundle) -> None:
         _check_width(bundle, "audio", spec.audio.embedding_dim)
     wanted = {"audio": spec.audio_dim, "visual": spec.visual_dim}
     for node in bundle.detector.get_inputs():
-        if node.name in wanted and isinstance(node.shape[-1], int) and node.shape[-1] != wanted[node.name]:
+        if node.name not in wanted:
+            continue
+        width = node.shape[-1]
+        if not isinstance(width, int):
+            raise BundleError(f"{bundle.path}: the detector does not say how many numbers of {node.name} it takes.")
+        if spec.has_encoders and width != wanted[node.name]:
             raise BundleError(
-                f"{bundle.path}: the detector takes {node.shape[-1]} numbers of {node.name} per snippet, the encoders "
+                f"{bundle.path}: the detector takes {width} numbers of {node.name} per snippet, the encoders "
                 f"give {wanted[node.name]}."
             )
 
 
+def _detector_inputs(spec: DetectorSpec) -> list[str]:
+    if spec.form == "offline":
+        return ["audio", "visual"]
+    return ["audio", "visual", "present", *(entry.name for entry in spec.state)]
+
+
 def _detector_outputs(spec: DetectorSpec) -> list[str]:
+    if spec.form == "offline":
+        return ["scores"]
     return [
         "scores",
         "audio_scores",

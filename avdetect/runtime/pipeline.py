@@ -3,34 +3,34 @@
     source.packets()      decode; one small picture per cell, sound at the model's rate   (thread "decode")
     SnippetAssembler      both streams on the snippet grid
     SnippetEncoder        the bundle's encoder graphs, in batches                         (thread "encode")
-    StreamingScorer       the bundle's detector graph, with its state                     (the caller's thread)
+    StreamingScorer       the bundle's detector graph, with its state; or OfflineScorer   (the caller's thread)
     EventSegmenter        hysteresis, durations, gaps
 
 One pass, bounded queues in between, so memory does not grow with the length of the source; only the scores that
-``score`` gives back do (about 100 bytes a snippet).
+``score`` gives back do (about 100 bytes a snippet). But a detector of the offline form needs all embeddings at once.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from avdetect.errors import UsageError
+from avdetect.errors import BundleError, UsageError
 from avdetect.events.curve import CurveBuilder
 from avdetect.events.event import Event, SnippetScore
 from avdetect.events.segmenter import EventSegmenter
-from avdetect.features.encoders import EncoderSessions, SnippetEncoder
+from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, SnippetEncoder
 from avdetect.manifest import EventRule
 from avdetect.media.packets import MediaInfo, MediaNote
 from avdetect.media.source import open_source
 from avdetect.runtime.bundle import Bundle
+from avdetect.runtime.offline_scorer import scorer_for
 from avdetect.runtime.result import Progress, ScoreResult, ScoreStats
-from avdetect.runtime.scorer import StreamingScorer
 from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.snippets.grid import stream_plan
 from avdetect.stage import Ahead, through
@@ -72,14 +72,26 @@ class ScoreOptions:
 
 
 class ScoreStream(Iterator[SnippetScore]):
-    """The scores of one source, snippet by snippet, as they become known.
+    """The scores of one source, snippet by snippet, as they become known: with the offline form, at its end.
 
     Decoding and encoding run ahead in threads of their own. Close it, or use it as a context manager, when it is left
     before its end.
     """
 
-    def __init__(self, source: str | Path, bundle: Bundle, options: ScoreOptions) -> None:
+    def __init__(
+        self,
+        source: str | Path,
+        bundle: Bundle,
+        options: ScoreOptions,
+        *,
+        on_encoded: Callable[[SnippetEmbedding], None] | None = None,
+    ) -> None:
         manifest = bundle.manifest
+        if not manifest.has_encoders:
+            raise BundleError(
+                f"{bundle.path} has no encoders: it scores features that were made elsewhere, not videos. Use "
+                "avdetect.score_features, or `avdetect evaluate` with a list of features."
+            )
         plan = stream_plan(manifest)
         self.bundle = bundle
         with ExitStack() as opened:
@@ -113,7 +125,7 @@ class ScoreStream(Iterator[SnippetScore]):
             )
             self._media = media
             self._assembler = assembler
-            self._scores = through(embeddings, StreamingScorer(bundle))
+            self._scores = through(_watched(embeddings, on_encoded), scorer_for(bundle))
             self._opened = opened.pop_all()
 
     @property
@@ -182,7 +194,10 @@ def score(
         UsageError: there are not as many rules as classes, or the options ask for what the source does not have.
     """
     started = time.monotonic()
-    with stream(source, bundle=bundle, options=options) as scores:
+    reporter = None if on_progress is None else _Reporter(on_progress, options, started)
+    with ScoreStream(source, Bundle.load() if bundle is None else bundle, options, on_encoded=reporter) as scores:
+        if reporter is not None:
+            reporter.media = scores.media
         manifest = scores.bundle.manifest
         names = manifest.class_names
         chosen = [spec.rule for spec in manifest.classes] if rules is None else rules
@@ -191,17 +206,11 @@ def score(
         segmenter = EventSegmenter(names, chosen, manifest.hop_s)
         events: list[Event] = []
         curve = CurveBuilder(str(source), names, [spec.anomaly for spec in manifest.classes])
-        reported = started
-        total_s = _expected_s(scores.media, options)
         for row in scores:
             curve.add(row)
             events.extend(segmenter.push(row))
             if on_score is not None:
                 on_score(row)
-            now = time.monotonic()
-            if on_progress is not None and now - reported >= _PROGRESS_INTERVAL_S:
-                reported = now
-                on_progress(Progress(row.span.end_s - options.start_s, total_s, now - started))
         events.extend(segmenter.flush())
         scored = curve.build()
         stats = ScoreStats(
@@ -218,6 +227,34 @@ def score(
             notes=scores.notes,
             stats=stats,
         )
+
+
+def _watched(
+    embeddings: Iterable[SnippetEmbedding], watch: Callable[[SnippetEmbedding], None] | None
+) -> Iterator[SnippetEmbedding]:
+    """``embeddings``, each shown to ``watch`` as it passes."""
+    for item in embeddings:
+        if watch is not None:
+            watch(item)
+        yield item
+
+
+class _Reporter:
+    """Reports progress by what has been encoded: in the offline form there are no scores until the end."""
+
+    media: MediaInfo
+
+    def __init__(self, on_progress: Callable[[Progress], None], options: ScoreOptions, started: float) -> None:
+        self._on_progress = on_progress
+        self._options = options
+        self._started = self._reported = started
+
+    def __call__(self, item: SnippetEmbedding) -> None:
+        now = time.monotonic()
+        if now - self._reported >= _PROGRESS_INTERVAL_S:
+            self._reported = now
+            done_s = item.span.end_s - self._options.start_s
+            self._on_progress(Progress(done_s, _expected_s(self.media, self._options), now - self._started))
 
 
 def _expected_s(media: MediaInfo, options: ScoreOptions) -> float | None:

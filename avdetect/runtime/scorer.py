@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from avdetect.errors import BundleError
 from avdetect.events.event import SnippetScore
 from avdetect.events.rescale import Rescaling
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.runtime.bundle import Bundle
 from avdetect.timebase import Span
 
-__all__ = ["StreamingScorer"]
+__all__ = ["StreamingScorer", "score_of"]
 
 _SCORES = ("scores", "audio_scores", "visual_scores")
 
@@ -29,11 +30,19 @@ class StreamingScorer:
     Args:
         bundle: whose detector to run.
         max_chunk_snippets: the largest chunk to wait for; 1 for live feeds, where waiting costs latency.
+
+    Raises:
+        BundleError: the detector has the offline form.
     """
 
     def __init__(self, bundle: Bundle, *, max_chunk_snippets: int | None = None) -> None:
         spec = bundle.manifest.detector
-        self._manifest = bundle.manifest
+        if spec.form == "offline":
+            raise BundleError(
+                f"{bundle.path}: its detector has the offline form, which needs the whole of a source: it scores "
+                "files, not live feeds. Export the network with --left-context and --lookahead."
+            )
+        self._bundle = bundle
         self._session = bundle.detector
         sizes = [size for size in spec.chunk_snippets if max_chunk_snippets is None or size <= max_chunk_snippets]
         self._sizes = sorted(sizes or [min(spec.chunk_snippets)], reverse=True)
@@ -52,7 +61,7 @@ class StreamingScorer:
     def flush(self) -> Iterable[SnippetScore]:
         """The stream has ended: score what is waiting, and what waits for lookahead."""
         scores = list(self._run_all())
-        self._waiting = [self._absent() for _ in range(self._manifest.detector.lookahead_snippets)]
+        self._waiting = [self._absent() for _ in range(self._bundle.manifest.detector.lookahead_snippets)]
         scores.extend(self._run_all())
         return scores
 
@@ -78,7 +87,7 @@ class StreamingScorer:
         dropped = min(self._rows_to_drop, size)
         self._rows_to_drop -= dropped
         for row in range(dropped, size):
-            yield _score(self._unscored.popleft(), fused[row], heard[row], seen[row])
+            yield score_of(self._unscored.popleft(), fused[row], heard[row], seen[row])
 
     def _absent(self) -> SnippetEmbedding:
         """Nothing heard and nothing seen: what the detector is told comes after the end."""
@@ -86,14 +95,15 @@ class StreamingScorer:
         return SnippetEmbedding(
             index=-1,
             span=last.span if last else Span(0.0, 0.0),
-            audio=np.zeros(self._manifest.audio_dim, np.float32),
-            visual=np.zeros(self._manifest.visual_dim, np.float32),
+            audio=np.zeros(self._bundle.audio_dim, np.float32),
+            visual=np.zeros(self._bundle.visual_dim, np.float32),
             audio_present=False,
             visual_present=False,
         )
 
 
-def _score(
+def score_of(
     item: SnippetEmbedding, fused: NDArray[np.float32], heard: NDArray[np.float32], seen: NDArray[np.float32]
 ) -> SnippetScore:
+    """The score of ``item``, from its row of each output, ``(classes,)``."""
     return SnippetScore(item.index, item.span, fused, heard, seen, item.audio_present, item.visual_present)

@@ -12,10 +12,12 @@ from tempfile import TemporaryDirectory
 
 from avdetect.errors import MediaError, OutputError, UsageError
 from avdetect.events.curve import ScoreCurve
-from avdetect.labels.video import LabelledVideo
+from avdetect.labels.features import read_crops
+from avdetect.labels.video import FeatureFiles, LabelledVideo
 from avdetect.manifest import Manifest
 from avdetect.runtime import pipeline
 from avdetect.runtime.bundle import Bundle, default_bundle_path, read_manifest
+from avdetect.runtime.features import score_features
 from avdetect.runtime.pipeline import ScoreOptions
 from avdetect.runtime.result import Progress
 from avdetect.sinks.scores import read_scores
@@ -117,15 +119,15 @@ def as_bundle(model: Path, *, base: Path | None) -> Iterator[Path]:
 def score_videos(
     videos: Sequence[LabelledVideo], bundle: Path, *, device: str, jobs: int, quiet: bool
 ) -> list[ScoreCurve]:
-    """Score ``videos`` with ``bundle``, ``jobs`` of them at once, with progress on a terminal.
+    """Score ``videos``, or their features, with ``bundle``, ``jobs`` of them at once, with progress on a terminal.
 
     Raises:
         MediaError: some video could not be scored; figures without it would mislead.
     """
     loaded = Bundle.load(bundle, device=device)
     options = ScoreOptions(decoder_threads=max((os.cpu_count() or 1) // jobs, 1))
-    sources = [str(video.path) for video in videos]
-    display = ProgressDisplay(len(sources), enabled=sys.stderr.isatty() and not quiet)
+    by_source = {str(video.path): video for video in videos}
+    display = ProgressDisplay(len(by_source), enabled=sys.stderr.isatty() and not quiet)
     cancel = threading.Event()
 
     def work(source: str) -> Finding:
@@ -134,13 +136,17 @@ def score_videos(
                 raise Cancelled
             display.update(source, progress)
 
+        media = by_source[source].media
         try:
+            if isinstance(media, FeatureFiles):
+                audio, visual = read_crops(media)
+                return Finding(source, score_features(audio, visual, bundle=loaded, source=source))
             return Finding.of(pipeline.score(source, bundle=loaded, options=options, on_progress=show))
         finally:
             display.finish(source)
 
     try:
-        findings = list(in_order(sources, work, jobs=jobs, cancel=cancel))
+        findings = list(in_order(list(by_source), work, jobs=jobs, cancel=cancel))
     finally:
         display.close()
     errors = [finding.error for finding in findings if finding.error is not None]

@@ -49,7 +49,7 @@ def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
     yield f"  at         {location}"
     yield f"  size       {_megabytes(sum(entry.size for entry in manifest.files))} in {len(manifest.files)} files"
     yield f"  hop        {manifest.hop_s:g} s"
-    yield f"  latency    {manifest.latency_s:g} s lookahead"
+    yield f"  latency    {_latency(manifest)}"
     yield f"  hears      {_hears(manifest)}"
     yield f"  sees       {_sees(manifest)}"
     yield ""
@@ -67,6 +67,12 @@ def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
     if manifest.licences:
         yield ""
         yield from (f"  {notice}" for notice in manifest.licences)
+
+
+def _latency(manifest: Manifest) -> str:
+    if manifest.detector.form == "offline":
+        return "all of a file: its scores are known at its end"
+    return f"{manifest.latency_s:g} s lookahead"
 
 
 def _hears(manifest: Manifest) -> str:

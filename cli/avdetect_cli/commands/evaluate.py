@@ -91,6 +91,7 @@ def evaluate(
 ) -> None:
     """Measure how good a detector is.
 
+    A network that was trained on features is given a list of them as MANIFEST; scores of a video's crops are averaged.
     The thresholds are the bundle's; a checkpoint has general ones until `avdetect calibrate` finds better.
     """
     from importlib.metadata import version

@@ -85,8 +85,8 @@ def import_checkpoint(
 ) -> None:
     """Make a bundle of published MACIL-SD weights: the offline form, which scores features.
 
-    Nothing in the file is executed. The bundle has no encoders, so `avdetect score` cannot use it: onnxruntime runs its
-    graph, from I3D and VGGish features of a whole video to scores.
+    Nothing in the file is executed. The bundle has no encoders, so it scores no videos but I3D and VGGish features of
+    them: with `avdetect evaluate`, or avdetect.score_features in Python.
     """
     check_installed("torch", "onnx", "safetensors")
     from avdetect_export.checkpoint_bundle import ExportOptions, import_published
@@ -99,12 +99,9 @@ def _described(output: Path, manifest: Manifest) -> str:
     parity = max(value for key, value in manifest.provenance["parity"].items() if key.endswith("scores"))
     lines = [f"{output}: {', '.join(manifest.class_names)}; scores within {parity:.1g} of the network's."]
     if manifest.detector.form == "offline":
-        lines.append(
-            f"It scores features, a whole video at once: run {output / manifest.detector.graph} with onnxruntime, "
-            "inputs audio [B, T, Da] and visual [B, T, Dv], output scores [B, T, C]."
-        )
-    elif manifest.audio is None:
-        lines.append("It has no encoders: its graph scores features that were made elsewhere.")
-    else:
+        lines.append("It looks at the whole of a video at once: it scores files, not live feeds.")
+    if manifest.has_encoders:
         lines.append(f"Try it: avdetect score VIDEO --bundle {output}")
+    else:
+        lines.append(f"It scores features that were made elsewhere: avdetect evaluate {output} FEATURES.list")
     return "\n".join(lines)

@@ -90,7 +90,11 @@ def score(
     ] = 1,
     quiet: QuietOption = False,
 ) -> None:
-    """Find the events of videos and sound files."""
+    """Find the events of videos and sound files.
+
+    Memory does not grow with their length, unless the bundle has the offline form (`avdetect bundle show`): that looks
+    at all of a file at once, and an hour takes about 2 GB.
+    """
     from avdetect.runtime.pipeline import ScoreOptions
     from avdetect_cli.outputs import OutputRequest
 
