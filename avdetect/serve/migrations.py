@@ -1,0 +1,117 @@
+"""The schema of the store, as the steps that lead to it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from avdetect.errors import StoreError
+
+__all__ = ["MIGRATIONS", "check_version", "migrate"]
+
+_APPLICATION_ID = 0x61766474
+"""ASCII "avdt": tells the store from SQLite files of other programs."""
+
+MIGRATIONS: tuple[str, ...] = (
+    # Times are microseconds since 1970, UTC. ``position`` and ``seq`` are never used twice.
+    """
+    CREATE TABLE events (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        feed TEXT NOT NULL,
+        stage TEXT NOT NULL CHECK (stage IN ('opened', 'updated', 'closed')),
+        label TEXT NOT NULL,
+        confidence REAL NOT NULL,
+        modality TEXT NOT NULL,
+        start_s REAL NOT NULL,
+        end_s REAL NOT NULL,
+        peak_s REAL NOT NULL,
+        started_at_us INTEGER NOT NULL,
+        ended_at_us INTEGER NOT NULL,
+        peak_at_us INTEGER NOT NULL,
+        interrupted INTEGER NOT NULL CHECK (interrupted IN (0, 1)),
+        clip TEXT,
+        thumbnail TEXT,
+        answer TEXT CHECK (answer IN ('confirmed', 'dismissed'))
+    );
+    CREATE INDEX events_by_time ON events (started_at_us, position);
+    CREATE INDEX events_by_feed ON events (feed, started_at_us, position);
+    CREATE INDEX events_by_end ON events (ended_at_us);
+    CREATE INDEX events_open ON events (position) WHERE stage <> 'closed';
+    CREATE INDEX events_answered ON events (position) WHERE answer IS NOT NULL;
+
+    CREATE TABLE gaps (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        feed TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        message TEXT NOT NULL,
+        start_s REAL NOT NULL,
+        started_at_us INTEGER NOT NULL,
+        ended_at_us INTEGER,
+        num_dropped_snippets INTEGER NOT NULL
+    );
+    CREATE INDEX gaps_by_time ON gaps (started_at_us);
+    CREATE INDEX gaps_by_feed ON gaps (feed, started_at_us);
+    CREATE INDEX gaps_open ON gaps (position) WHERE ended_at_us IS NULL;
+
+    -- The outbox: one row per sink and report, deleted when the sink has it.
+    CREATE TABLE deliveries (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        sink TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        event_id TEXT REFERENCES events (id) ON DELETE CASCADE,
+        gap_id TEXT REFERENCES gaps (id) ON DELETE CASCADE,
+        payload TEXT NOT NULL,
+        failure TEXT
+    );
+    CREATE INDEX deliveries_pending ON deliveries (sink, seq) WHERE failure IS NULL;
+    CREATE INDEX deliveries_by_event ON deliveries (event_id);
+    CREATE INDEX deliveries_by_gap ON deliveries (gap_id);
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the database up to the newest schema; each step is done wholly or not at all.
+
+    Raises:
+        StoreError: the database is of a newer program, or of another one.
+    """
+    check_version(connection, path, steps)
+    for version in range(_version(connection) + 1, len(steps) + 1):
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {steps[version - 1]}; PRAGMA application_id = {_APPLICATION_ID};"
+                f"PRAGMA user_version = {version}; COMMIT"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def check_version(connection: sqlite3.Connection, path: Path, steps: Sequence[str] = MIGRATIONS) -> bool:
+    """Whether the database has the newest schema already.
+
+    Raises:
+        StoreError: the database is of a newer program, or of another one.
+    """
+    version = _version(connection)
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (num_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application_id != _APPLICATION_ID and num_tables:
+        raise StoreError(f"{path} is the database of another program; name another file for the store.")
+    if version > len(steps):
+        raise StoreError(
+            f"{path} was written by a newer avdetect (schema {version}, this one knows {len(steps)}); "
+            "install that version, or name another file for the store."
+        )
+    return version == len(steps)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)

@@ -1,0 +1,1 @@
+"""Where events of live feeds are sent: one module per kind of receiver."""
