@@ -49,12 +49,12 @@ class ScoredSnippet:
 
     feed: str
     score: SnippetScore
-    """Its span counts from the origin of its stretch."""
-    media_s: float
-    """Media time of the feed at the snippet's end."""
+    """Its span is media time of the feed."""
     at_unix_s: float
     """Wall-clock time of the snippet's end."""
     latency_s: float
+    """From the arrival of the snippet's last packet to now: the detector's lookahead, queues and computing."""
+    compute_s: float
     """From the arrival of the last packet that the score needed, lookahead included, to now."""
 
 

@@ -1,0 +1,251 @@
+"""One feed in the engine: its process, what it has been through, and when to try again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from avdetect.events.feed_event import FeedEvent
+from avdetect.features.encoders import SnippetEmbedding
+from avdetect.manifest import EventRule
+from avdetect.media.backoff import Backoff
+from avdetect.runtime.bundle import Bundle
+from avdetect.serve.feed_track import FeedTrack, Report
+from avdetect.serve.listener import FeedState, FeedStatus
+from avdetect.serve.messages import (
+    FromFeed,
+    SnippetReady,
+    SnippetsTaken,
+    Stop,
+    StretchBegan,
+    StretchEnded,
+    Waiting,
+)
+from avdetect.serve.supervisor import Exited, FeedAddress, FeedProcess, FeedTarget
+
+__all__ = ["ClipOptions", "EngineOptions", "FeedSpec", "LiveFeed"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOptions:
+    """What to keep of the media around an event."""
+
+    folder: Path
+    pre_roll_s: float = 5.0
+    post_roll_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSpec:
+    """What the operator wants of a feed."""
+
+    name: str
+    address: FeedAddress
+    rules: tuple[EventRule | None, ...]
+    """How scores become events, one per class of the bundle; ``None`` for a class whose events are not wanted."""
+    clips: ClipOptions | None = None
+    ends: bool = False
+    """Whether its source has an end of its own, as a file has: then the feed ends with it, and nothing was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine runs its feeds."""
+
+    max_batch_snippets: int = 16
+    """How many snippets, of all feeds, the encoders take at once."""
+    update_interval_s: float = 2.0
+    """An open event is reported again when it has grown by this much."""
+    hang_after_s: float = 60.0
+    """A process that has not said anything for so long, and had not announced it, is killed and started again."""
+    stop_within_s: float = 5.0
+    """How long a process may take to send what is left when it is told to stop."""
+    first_restart_s: float = 1.0
+    """How long to wait before a process that crashed is started again; about doubled each time."""
+    max_restart_s: float = 60.0
+    """The longest such wait; a process that ran for longer than this had recovered."""
+
+
+class LiveFeed:
+    """Keeps a feed's process running and its reports in order.
+
+    Everything is called in the engine's thread, except ``deliver``.
+
+    Args:
+        spec: what is wanted.
+        bundle: whose detector to run.
+        options: of the engine.
+        target: what runs in the process.
+        deliver: called from a thread with each message of the process.
+        on_state: called when the feed's state has changed.
+    """
+
+    def __init__(
+        self,
+        spec: FeedSpec,
+        bundle: Bundle,
+        options: EngineOptions,
+        target: FeedTarget,
+        *,
+        deliver: Callable[[LiveFeed, FromFeed | Exited], None],
+        on_state: Callable[[FeedStatus], None],
+    ) -> None:
+        self.spec = spec
+        self._manifest = bundle.manifest
+        self._options = options
+        self._target = target
+        self._deliver = deliver
+        self._on_state = on_state
+        self._track = FeedTrack(spec.name, bundle, spec.rules, update_interval_s=options.update_interval_s)
+        self._backoff = Backoff(first_s=options.first_restart_s, max_s=options.max_restart_s)
+        self._process: FeedProcess | None = None
+        self._started_s = 0.0
+        self._deadline_s = 0.0  # when the process is taken to hang, or is to be started again
+        self._num_stretches = 0
+        self._stopping = False
+        self.status = FeedStatus(spec.name, "connecting", datetime.now(UTC))
+        self.over = False
+        """Whether nothing more will come of it."""
+
+    def start(self) -> None:
+        """Start the process."""
+        now_s = time.monotonic()
+        self._track.process_started()
+        self._started_s = now_s
+        self._expect_within(self._options.hang_after_s)
+        self._process = FeedProcess(
+            self.spec.name,
+            self.spec.address,
+            self._manifest,
+            self._target,
+            lambda message: self._deliver(self, message),
+        )
+        self._set_state("connecting", self.status.message)
+
+    def take(self, message: FromFeed | Exited) -> list[Report]:
+        """What follows from a message, all but ``SnippetReady`` and ``ClipCut``."""
+        now_unix_s = time.time()
+        self._expect_within(self._options.hang_after_s)
+        match message:
+            case StretchBegan():
+                self._num_stretches += 1
+                reports = self._track.begin(message)
+                self._set_state("running", "")
+                return reports
+            case StretchEnded():
+                if self.spec.ends and message.reason == "ended":
+                    return self._track.end(now_unix_s, lost=False)
+                if self._stopping:
+                    return self._track.end(now_unix_s, lost=True)
+                return self._lose(message.reason, message.message)
+            case Waiting():
+                self._expect_within(message.retry_in_s + self._options.hang_after_s)
+                return self._lose(message.reason, message.message)
+            case Exited():
+                return self._exited(message)
+        return []
+
+    def score(self, snippets: Sequence[tuple[SnippetReady, SnippetEmbedding]]) -> list[Report]:
+        """The next snippets of the stretch, encoded; makes room for as many more."""
+        self._expect_within(self._options.hang_after_s)
+        dropped_before = self._track.num_dropped_snippets
+        reports: list[Report] = []
+        for ready, embedding in snippets:
+            reports += self._track.push(ready, embedding, time.time())
+        if self._process is not None:
+            self._process.send(SnippetsTaken(len(snippets)))
+        if self._track.num_dropped_snippets != dropped_before:
+            self._set_state(self.status.state, self.status.message)
+        return reports
+
+    def cut_clip(self, event: FeedEvent) -> None:
+        """Ask for the clip of an event that has just been reported as closed."""
+        clips = self.spec.clips
+        if clips is not None and self._process is not None:
+            self._process.send(self._track.cut(event, clips.pre_roll_s, clips.post_roll_s, clips.folder))
+
+    def tend(self) -> None:
+        """Start what is due, kill what hangs. Called a few times a second."""
+        if self.over or time.monotonic() < self._deadline_s:
+            return
+        if self._process is None:
+            self.start()
+        elif not self._stopping:
+            logger.error("%s: its process has hung and is killed", self.spec.name)
+            self._process.kill()
+            self._expect_within(self._options.hang_after_s)
+        else:
+            self._process.kill()
+
+    def stop(self) -> None:
+        """Let the process send what is left and end; ``over`` follows."""
+        if self._stopping or self.over:
+            return
+        self._stopping = True
+        if self._process is None:
+            self._finish("stopped")
+            return
+        self._process.send(Stop())
+        self._deadline_s = time.monotonic() + self._options.stop_within_s
+
+    def abort(self) -> None:
+        """Kill the process and forget it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.close()
+            self._process = None
+        self.over = True
+
+    def _exited(self, exited: Exited) -> list[Report]:
+        assert self._process is not None  # who else would have said so
+        self._process.close()
+        self._process = None
+        now_unix_s = time.time()
+        if self._stopping or (self.spec.ends and exited.exit_code == 0):
+            reports = self._track.stop(now_unix_s, lost=True)
+            self._finish("stopped" if self._stopping else "ended")
+            return reports
+        now_s = time.monotonic()
+        if now_s - self._started_s > self._options.max_restart_s:
+            self._backoff.reset()
+        self._deadline_s = now_s + self._backoff.next_s()
+        message = f"The feed's process ended unexpectedly ({_how(exited.exit_code)})."
+        reports = self._track.lose("crashed", message, now_unix_s)
+        self._set_state("restarting", message)
+        return reports
+
+    def _lose(self, reason: str, message: str) -> list[Report]:
+        reports = self._track.lose(reason, message, time.time())
+        self._set_state("waiting", message)
+        return reports
+
+    def _finish(self, state: FeedState) -> None:
+        self.over = True
+        self._set_state(state, "")
+
+    def _expect_within(self, seconds: float) -> None:
+        if not self._stopping:
+            self._deadline_s = time.monotonic() + seconds
+
+    def _set_state(self, state: FeedState, message: str) -> None:
+        status = replace(
+            self.status,
+            state=state,
+            message=message,
+            num_reconnects=max(self._num_stretches - 1, 0),
+            num_dropped_snippets=self._track.num_dropped_snippets,
+        )
+        if status != self.status:
+            changed = status.state != self.status.state
+            self.status = replace(status, since=datetime.now(UTC) if changed else status.since)
+            self._on_state(self.status)
+
+
+def _how(exit_code: int) -> str:
+    return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"

@@ -1,0 +1,328 @@
+"""The engine, with real processes that send the snippets of real files."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import avdetect
+from avdetect.events.event import SnippetScore
+from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.runtime.bundle import Bundle
+from avdetect.runtime.pipeline import score
+from avdetect.runtime.result import ScoreResult
+from avdetect.serve.engine import Engine
+from avdetect.serve.listener import FeedStatus, QuietListener, ScoredSnippet
+from avdetect.serve.live_feed import EngineOptions, FeedSpec
+from avdetect.serve.supervisor import FeedAddress, FeedTarget
+from tests.unit.serve import children
+
+DEMO = Path(avdetect.__file__).parent / "assets" / "demo.mp4"
+DEADLINE_S = 30.0
+QUICK = EngineOptions(first_restart_s=0.05, stop_within_s=2.0, update_interval_s=1.0)
+
+
+class Recorder(QuietListener):
+    """Keeps what is reported."""
+
+    def __init__(self) -> None:
+        self.events: list[FeedEvent] = []
+        self.gaps: list[FeedGap] = []
+        self.ended_gaps: list[FeedGap] = []
+        self.scores: list[SnippetScore] = []
+        self.states: list[FeedStatus] = []
+        self.turned = threading.Condition()
+
+    def on_event(self, event: FeedEvent) -> None:
+        self.events.append(event)
+
+    def on_gap(self, gap: FeedGap) -> None:
+        self.gaps.append(gap)
+
+    def on_gap_end(self, gap: FeedGap) -> None:
+        self.ended_gaps.append(gap)
+
+    def on_score(self, scored: ScoredSnippet) -> None:
+        self.scores.append(scored.score)
+
+    def on_state(self, status: FeedStatus) -> None:
+        self.states.append(status)
+
+    def on_turn(self) -> None:
+        with self.turned:
+            self.turned.notify_all()
+
+    def wait_for(self, what: Callable[[], Any]) -> None:
+        with self.turned:
+            assert self.turned.wait_for(what, DEADLINE_S), (self.states, self.gaps)
+
+    def stages(self, label: str) -> list[str]:
+        return [event.stage for event in self.events if event.event.label == label]
+
+    def closed(self) -> list[FeedEvent]:
+        return [event for event in self.events if event.stage == "closed"]
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def played(bundle: Bundle) -> Recorder:
+    """What the engine says of the demo clip."""
+    return play(bundle, children.play, spec(bundle))
+
+
+@pytest.fixture(scope="module")
+def expected(bundle: Bundle) -> ScoreResult:
+    """What `score` says of the demo clip."""
+    return score(DEMO, bundle=bundle)
+
+
+def spec(
+    bundle: Bundle, name: str = "demo", *, url: str = str(DEMO), options: Any = None, ends: bool = True
+) -> FeedSpec:
+    rules = tuple(entry.rule for entry in bundle.manifest.classes)
+    return FeedSpec(name, FeedAddress(url, options), rules, ends=ends)
+
+
+def play(bundle: Bundle, target: FeedTarget, *specs: FeedSpec) -> Recorder:
+    """Run feeds to their own end."""
+    recorder = Recorder()
+    engine = Engine(bundle, recorder, QUICK, target=target)
+    for one in specs:
+        engine.add(one)
+    watchdog = threading.Timer(DEADLINE_S, engine.abort)
+    watchdog.start()
+    engine.run(until_all_over=True)
+    watchdog.cancel()
+    watchdog.join()
+    assert recorder.states[-1].state == "ended"
+    return recorder
+
+
+@contextmanager
+def running(
+    bundle: Bundle, target: FeedTarget, *specs: FeedSpec, options: EngineOptions = QUICK
+) -> Iterator[tuple[Engine, Recorder]]:
+    """Run feeds beside the test."""
+    recorder = Recorder()
+    engine = Engine(bundle, recorder, options, target=target)
+    thread = threading.Thread(target=engine.run)
+    thread.start()
+    for one in specs:
+        engine.add(one)
+    try:
+        yield engine, recorder
+    finally:
+        engine.abort()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+
+
+def test_a_feed_has_the_scores_and_events_of_the_file(played: Recorder, expected: ScoreResult) -> None:
+    np.testing.assert_allclose([row.scores for row in played.scores], expected.curve.scores, atol=1e-4)
+    found = sorted((event.event for event in played.closed()), key=lambda event: (event.start_s, event.label))
+    assert [(event.label, event.start_s, event.end_s) for event in found] == [
+        (event.label, event.start_s, event.end_s) for event in expected.events
+    ]
+    assert not any(event.interrupted for event in played.closed())
+    assert not played.gaps
+
+
+def test_an_event_is_opened_updated_and_closed_under_one_id(played: Recorder) -> None:
+    first, *between, last = played.stages("siren")
+    assert (first, set(between), last) == ("opened", {"updated"}, "closed")
+    assert len({event.id for event in played.events if event.event.label == "siren"}) == 1
+    assert len({event.id for event in played.events}) == 3
+
+
+def test_wall_clock_time_runs_beside_media_time(played: Recorder) -> None:
+    for event in played.closed():
+        assert event.started_at == datetime.fromtimestamp(children.ORIGIN_UNIX_S + event.event.start_s, UTC)
+        assert event.peak_at == datetime.fromtimestamp(children.ORIGIN_UNIX_S + event.event.peak_s, UTC)
+
+
+def test_feeds_side_by_side_have_the_events_that_each_has_alone(bundle: Bundle, expected: ScoreResult) -> None:
+    recorder = play(bundle, children.play, *(spec(bundle, name) for name in ("a", "b", "c")))
+
+    for name in ("a", "b", "c"):
+        starts = {(event.event.label, event.event.start_s) for event in recorder.closed() if event.feed == name}
+        assert starts == {(event.label, event.start_s) for event in expected.events}
+
+
+def test_a_lost_feed_closes_its_open_event_as_interrupted_and_marks_the_gap(bundle: Bundle) -> None:
+    with running(bundle, children.play_and_lose, spec(bundle, ends=False)) as (_, recorder):
+        recorder.wait_for(lambda: recorder.gaps)
+
+    [closed] = recorder.closed()
+    assert (closed.event.label, closed.event.end_s, closed.interrupted) == ("gunshot", pytest.approx(8.96), True)
+    [gap] = recorder.gaps
+    assert (gap.reason, gap.start_s, gap.ended_at) == ("stalled", pytest.approx(8.96), None)
+    assert gap.started_at.timestamp() == pytest.approx(children.ORIGIN_UNIX_S + 8.96)
+    assert recorder.states[-1].state == "waiting"
+    assert recorder.states[-1].message == "Nothing came for 5 s."
+
+
+def test_dropped_snippets_end_events_and_are_counted(bundle: Bundle) -> None:
+    recorder = play(bundle, children.play_with_drops, spec(bundle))
+
+    [gap] = recorder.gaps
+    assert (gap.reason, gap.num_dropped_snippets, gap.start_s) == ("dropped", 2, pytest.approx(12 * 0.64))
+    assert recorder.ended_gaps[0].ended_at is not None
+    assert recorder.closed()[0].interrupted
+    assert recorder.closed()[0].event.end_s == pytest.approx(12 * 0.64)
+    assert {row.index for row in recorder.scores}.isdisjoint({12, 13})
+    assert recorder.states[-1].num_dropped_snippets == 2
+
+
+def test_stopping_closes_open_events(bundle: Bundle) -> None:
+    with running(bundle, children.play_and_wait, spec(bundle, ends=False)) as (engine, recorder):
+        recorder.wait_for(lambda: recorder.stages("gunshot") == ["opened"])
+        engine.stop()
+        recorder.wait_for(lambda: recorder.states[-1].state == "stopped")
+
+    assert recorder.stages("gunshot")[-1] == "closed"
+    assert recorder.closed()[0].interrupted
+
+
+def test_a_process_that_crashes_is_started_again_and_the_others_do_not_notice(
+    bundle: Bundle, tmp_path: Path, expected: ScoreResult
+) -> None:
+    crashed = tmp_path / "crashed"
+    steady = tmp_path / "steady"
+    steady.touch()
+    recorder = play(
+        bundle, children.crash_once, spec(bundle, "shaky", options=crashed), spec(bundle, "steady", options=steady)
+    )
+
+    [gap] = recorder.gaps
+    assert (gap.feed, gap.reason) == ("shaky", "crashed")
+    assert "signal 9" in gap.message
+    assert [over.feed for over in recorder.ended_gaps] == ["shaky"]
+    for name in ("shaky", "steady"):
+        assert [event.event.label for event in recorder.closed() if event.feed == name] == [
+            event.label for event in expected.events
+        ]
+    assert max(status.num_reconnects for status in recorder.states if status.feed == "shaky") == 1
+
+
+def test_a_process_that_hangs_is_killed_and_started_again(bundle: Bundle) -> None:
+    options = EngineOptions(hang_after_s=2.0, first_restart_s=0.05)
+    with running(bundle, children.hang, spec(bundle, ends=False), options=options) as (_, recorder):
+        recorder.wait_for(lambda: [status.state for status in recorder.states].count("running") == 2)
+
+    assert [gap.reason for gap in recorder.gaps] == ["crashed"]
+
+
+def test_what_a_process_could_not_handle_is_logged_without_credentials(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = "rtsp://user:hunter2@camera/1"
+    with running(bundle, children.raise_with_password, spec(bundle, url=url, ends=False)) as (_, recorder):
+        recorder.wait_for(lambda: recorder.gaps)
+
+    assert "cannot open rtsp://***@camera/1" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_feed_can_be_replaced_and_removed_while_others_run(bundle: Bundle) -> None:
+    with running(
+        bundle, children.play_and_wait, spec(bundle, "stays", ends=False), spec(bundle, "goes", ends=False)
+    ) as (
+        engine,
+        recorder,
+    ):
+
+        def num_running(feed: str) -> int:
+            return [status.state for status in recorder.states if status.feed == feed].count("running")
+
+        recorder.wait_for(lambda: num_running("stays") == num_running("goes") == 1)
+        engine.add(spec(bundle, "goes", ends=False))
+        recorder.wait_for(lambda: num_running("goes") == 2)
+        engine.remove("goes")
+        recorder.wait_for(lambda: recorder.states[-1].state == "stopped")
+
+    assert num_running("stays") == 1
+
+
+def test_standard_input_reaches_the_process(bundle: Bundle) -> None:
+    reading, writing = os.pipe()
+    kept = os.dup(0)
+    os.dup2(reading, 0)
+    os.write(writing, b"some media")
+    try:
+        with running(bundle, children.echo_standard_input, spec(bundle, url="-", ends=False)) as (_, recorder):
+            recorder.wait_for(lambda: recorder.gaps)
+    finally:
+        os.dup2(kept, 0)
+        for descriptor in (reading, writing, kept):
+            os.close(descriptor)
+
+    assert recorder.gaps[0].message == "some media"
+
+
+def num_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_nothing_is_left_behind(bundle: Bundle, tmp_path: Path) -> None:
+    play(bundle, children.play, spec(bundle))  # what is opened once stays
+    threads, descriptors = threading.active_count(), num_descriptors()
+
+    play(bundle, children.crash_once, spec(bundle, options=tmp_path / "crashed"))
+    with running(bundle, children.hang, spec(bundle, ends=False)) as (_, recorder):
+        recorder.wait_for(lambda: recorder.states and recorder.states[-1].state == "running")
+
+    assert threading.active_count() == threads
+    assert num_descriptors() == descriptors
+    assert multiprocessing.active_children() == []
+
+
+ORPHAN = f"""
+import time
+from avdetect.runtime.bundle import read_manifest, default_bundle_path
+from avdetect.serve.supervisor import FeedAddress, FeedProcess
+from tests.unit.serve.children import hang
+
+if __name__ == "__main__":
+    process = FeedProcess("orphan", FeedAddress("", None), read_manifest(default_bundle_path()), hang, lambda _: None)
+    print(process.pid, flush=True)
+    time.sleep({DEADLINE_S})
+"""
+
+
+def test_processes_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait(DEADLINE_S)
+
+    deadline_s = time.monotonic() + DEADLINE_S
+    while _is_alive(child) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not _is_alive(child)
+
+
+def _is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
