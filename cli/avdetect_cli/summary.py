@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from avdetect.events.curve import ScoreCurve
-from avdetect.events.event import Event, Modality
+from avdetect.events.event import Event
 from avdetect.media.packets import MediaInfo
 from avdetect.timebase import Span
 from avdetect_cli.finding import Finding
+from avdetect_cli.looks import CARRIED, can_encode, class_colour
 from avdetect_cli.timeline import (
     ASCII_LEVELS,
     BLOCK_LEVELS,
@@ -28,9 +29,6 @@ from avdetect_cli.values import show_duration, show_speed, show_time
 
 __all__ = ["Summary"]
 
-_COLOURS = ("red", "yellow", "cyan", "magenta", "green", "blue")
-"""Of the classes, in turn; the terminal's own shades, so that they fit its background."""
-_CARRIED: dict[Modality, str] = {"audio": "heard", "visual": "seen", "both": "both"}
 _MAX_ROWS = 50
 """Of the table; with more events, only the most confident are listed."""
 _MAX_COLUMNS = 160
@@ -43,7 +41,7 @@ class Summary:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._ascii = not _can_encode(f"{BLOCK_LEVELS}─┬·", console.encoding)
+        self._ascii = not can_encode(f"{BLOCK_LEVELS}─┬·", console.encoding)
 
     def show(self, finding: Finding) -> None:
         """One source."""
@@ -90,7 +88,8 @@ class Summary:
             columns = zip(bars, columns_in_events(own, span, num_columns).tolist(), strict=True)
             for inside, stretch in groupby(columns, key=itemgetter(1)):
                 line.append(
-                    "".join(bar for bar, _ in stretch), f"bold {_colour(curve, name)}" if inside else "bright_black"
+                    "".join(bar for bar, _ in stretch),
+                    f"bold {class_colour(curve.classes, name)}" if inside else "bright_black",
                 )
             if own:
                 line.append(f" x{len(own)}")
@@ -117,8 +116,8 @@ class Summary:
         for event, (start, end) in zip(listed, times, strict=True):
             yield Text.assemble(
                 f"  {start:>{time_width}}  {end:>{time_width}}  ",
-                (f"{event.label:<{label_width}}", _colour(curve, event.label)),
-                f"  {event.confidence:>10.2f}  {_CARRIED[event.modality]}",
+                (f"{event.label:<{label_width}}", class_colour(curve.classes, event.label)),
+                f"  {event.confidence:>10.2f}  {CARRIED[event.modality]}",
             )
         if len(listed) < len(events):
             yield Text(
@@ -168,17 +167,5 @@ def _strongest(curve: ScoreCurve) -> str:
     return f" The strongest was {curve.classes[row]} with {curve.scores[snippet, row]:.2f} at {show_time(middle_s)}."
 
 
-def _colour(curve: ScoreCurve, label: str) -> str:
-    return _COLOURS[curve.classes.index(label) % len(_COLOURS)]
-
-
 def _device(providers: Sequence[str]) -> str:
     return f"on {providers[0].removesuffix('ExecutionProvider')}" if providers else ""
-
-
-def _can_encode(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
