@@ -1,0 +1,1 @@
+"""What a user asks for in words: text -> phrases in order of time -> embeddings."""
