@@ -47,14 +47,14 @@ class Bundle:
     @property
     def audio_dim(self) -> int:
         """Width of the detector's ``audio`` input."""
-        return self._width("audio")
+        return self.manifest.audio_dim if self.manifest.has_encoders else self._input_width("audio")
 
     @property
     def visual_dim(self) -> int:
         """Width of the detector's ``visual`` input."""
-        return self._width("visual")
+        return self.manifest.visual_dim if self.manifest.has_encoders else self._input_width("visual")
 
-    def _width(self, name: str) -> int:
+    def _input_width(self, name: str) -> int:
         (width,) = (node.shape[-1] for node in self.detector.get_inputs() if node.name == name)
         return int(width)
 
