@@ -111,6 +111,7 @@ class RunOptions(_Section):
     loader_workers: NonNegativeInt = 0
     """Processes that read embeddings; 0 to read in the training process."""
     progress: bool = True
+    """For the command line: whether to draw a bar."""
     resume: bool = False
     """Go on from where training into the same folder was interrupted."""
 

@@ -83,7 +83,7 @@ def extract(
         store: where they go.
         jobs: how many videos at once, in threads (decoder and encoders leave Python's lock alone); as many as there
             are processors by default.
-        on_done: called with the number of videos done and the number to do, after each.
+        on_done: called with the number of videos done and the number to do, before the first and after each.
 
     Raises:
         DataError: some videos could not be read; the message has them all. The others were extracted.
@@ -97,6 +97,8 @@ def extract(
         store.save(embed(Path(origin.video), encoders), origin)
 
     faults: list[str] = []
+    if on_done is not None:
+        on_done(0, len(missing))
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1, thread_name_prefix="extract") as pool:
         pending = {pool.submit(work, origin): origin for origin in missing}
         try:

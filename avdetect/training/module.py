@@ -33,6 +33,7 @@ class BagModule(lightning.LightningModule):
     """Validation, which is the same for every network: frame AP where spans are known, bag AP always."""
 
     network: TwoStreamNet | MacilSdNet
+    recipe: ProductRecipe | MacilSdRecipe
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,6 +48,10 @@ class BagModule(lightning.LightningModule):
     def outputs(self, batch: BagBatch) -> InstanceOutputs:
         """What the network says of a batch."""
         raise NotImplementedError
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note the recipe: training can only go on with the same one."""
+        checkpoint["recipe"] = self.recipe.model_dump()
 
     def on_validation_epoch_start(self) -> None:
         """Forget the scores of the last epoch."""
@@ -65,7 +70,7 @@ class BagModule(lightning.LightningModule):
         assert self._held_out is not None
         for name, value in self._held_out.metrics()._asdict().items():
             if not math.isnan(value):
-                self.log(f"val_{name}", value, prog_bar=True)
+                self.log(f"val_{name}", value)
 
 
 class ProductModule(BagModule):
@@ -81,6 +86,7 @@ class ProductModule(BagModule):
     """
 
     network: TwoStreamNet
+    recipe: ProductRecipe
     positive_weight: Tensor
 
     def __init__(
@@ -130,7 +136,7 @@ class ProductModule(BagModule):
             )
         total = torch.stack([weight * loss for weight, loss in losses.values()]).sum()
         self.log_dict({f"loss_{name}": loss for name, (_, loss) in losses.items()}, on_step=False, on_epoch=True)
-        self.log("loss", total, prog_bar=True, on_step=False, on_epoch=True)
+        self.log("loss", total, on_step=False, on_epoch=True)
         return total
 
     def on_train_epoch_end(self) -> None:
@@ -189,6 +195,7 @@ class MacilSdModule(BagModule):
     """
 
     network: MacilSdNet
+    recipe: MacilSdRecipe
 
     def __init__(self, recipe: MacilSdRecipe, config: MacilSdConfig) -> None:
         super().__init__()
@@ -209,7 +216,9 @@ class MacilSdModule(BagModule):
         self.log_dict(
             {"loss_bag": losses.bag, "loss_contrast": contrast, "loss_partner": partner}, on_step=False, on_epoch=True
         )
-        return losses.total(contrast_weight(self.current_epoch)) + partner
+        total = losses.total(contrast_weight(self.current_epoch)) + partner
+        self.log("loss", total, on_step=False, on_epoch=True)
+        return total
 
     def on_train_epoch_end(self) -> None:
         """Mix the partner's weights in."""

@@ -13,18 +13,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from avdetect.errors import CheckpointError, DataError, OutputError, UsageError
 from avdetect.labels.features import FEATURE_HOP_S
@@ -38,7 +35,17 @@ from avdetect.training.data_manifest import DataManifest, read_data_manifest
 from avdetect.training.datasets import BagDataset, collate, load_video, statistics
 from avdetect.training.extract import Encoders, extract, fingerprint
 from avdetect.training.module import BagModule, MacilSdModule, ProductModule
+from avdetect.training.progress import TrainingObserver, TrainingPlan
 from avdetect.training.store import EmbeddingStore
+from avdetect.training.trainer import (
+    best_state,
+    interruptible,
+    last_state_path,
+    load_state,
+    make_trainer,
+    quiet_lightning,
+    train_loader,
+)
 
 __all__ = ["Divided", "divide", "train"]
 
@@ -58,13 +65,15 @@ def train(
     *,
     encoders: Encoders | None = None,
     on_extracted: Callable[[int, int], None] | None = None,
+    observer: TrainingObserver | None = None,
 ) -> Path:
     """Train a network, and write it as a checkpoint.
 
     Args:
         config: all choices.
         encoders: of the bundle that the network will run in; not needed for a manifest of features.
-        on_extracted: called with the number of videos whose embeddings were made and the number to make, after each.
+        on_extracted: called with the number of videos whose embeddings were made and the number to make.
+        observer: is told how training goes.
 
     Returns:
         The checkpoint, in ``config.output``.
@@ -74,9 +83,11 @@ def train(
         UsageError: choices that contradict each other.
         CheckpointError: the teacher cannot be used.
         OutputError: the output folder cannot be written.
+        KeyboardInterrupt: Ctrl-C; what was done is there to be resumed.
     """
     data = read_data_manifest(config.manifest, class_names=config.class_names)
     divided = divide(data, config)
+    last = last_state_path(config)
     _make_folder(config.output)
     store = _embeddings(config, divided, data, encoders, on_extracted)
 
@@ -96,11 +107,13 @@ def train(
         hop_s=encoders.manifest.hop_s if encoders is not None else FEATURE_HOP_S,
     )
     val_loader = DataLoader(val_bags, collate_fn=collate) if divided.val else None  # one bag at a time: no padding
-    trainer = _trainer(config, divided.val)
-    with warnings.catch_warnings():
-        _expect_warnings()
-        trainer.fit(module, _train_loader(config, train_bags), val_loader, ckpt_path=_resume_from(config))
-    return _save(config, trainer, module, class_names, divided, encoders)
+    monitored = _monitored(val_bags)
+    with quiet_lightning(), interruptible():
+        trainer = make_trainer(config, monitored, observer)
+        if observer is not None and trainer.is_global_zero:
+            observer.on_plan(_plan(config, trainer, module, divided, monitored, last))
+        trainer.fit(module, train_loader(config, train_bags), val_loader, ckpt_path=last)
+        return _save(config, trainer, module, class_names, divided, encoders, monitored)
 
 
 def divide(data: DataManifest, config: TrainConfig) -> Divided:
@@ -236,127 +249,42 @@ def _teacher(config: TrainConfig, network: TwoStreamConfig) -> TwoStreamNet | No
     return teacher.requires_grad_(False)
 
 
-def _train_loader(config: TrainConfig, bags: BagDataset) -> DataLoader[Any]:
-    return DataLoader(
-        bags,
-        batch_size=config.recipe.batch_bags,
-        sampler=_Shuffled(bags, seed=config.run.seed),
-        collate_fn=collate,
-        num_workers=config.run.loader_workers,
-        persistent_workers=config.run.loader_workers > 0,
-    )
+def _monitored(bags: BagDataset) -> str | None:
+    """Frame AP where the times of all events are known, bag AP elsewhere; None where neither can be said."""
+    if any(record.events for record in bags.records) and all(record.events is not None for record in bags.records):
+        return "val_frame_ap"
+    share = bags.video_labels.mean(0)
+    return "val_bag_ap" if ((share > 0) & (share < 1)).any() else None
 
 
-class _Shuffled(DistributedSampler[Any]):
-    """Every process's share, in an order that seed and epoch alone decide.
-
-    It is made before there is a process group, and asks for its rank when it is iterated over. Lightning's own would
-    divide the validation bags as well, and every process is to see all of them.
-    """
-
-    def __init__(self, bags: BagDataset, *, seed: int) -> None:
-        super().__init__(bags, num_replicas=1, rank=0, seed=seed)
-        self._num_bags = len(bags)
-
-    def __iter__(self) -> Iterator[Any]:
-        self._join()
-        return super().__iter__()
-
-    def __len__(self) -> int:
-        self._join()
-        return super().__len__()
-
-    def _join(self) -> None:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            self.num_replicas, self.rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-            self.num_samples = math.ceil(self._num_bags / self.num_replicas)
-            self.total_size = self.num_samples * self.num_replicas
-
-
-class _SeedEveryStep(Callback):
-    """What a step draws does not depend on the steps before it, so that resuming changes nothing."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        text = f"{self._seed} {trainer.global_step} {trainer.global_rank}"
-        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True))
-
-
-def _trainer(config: TrainConfig, validation: Sequence[LabelledVideo]) -> lightning.Trainer:
-    run = config.run
-    callbacks: list[Callback] = [
-        # Without a metric the one file kept is the latest.
-        ModelCheckpoint(
-            config.output / "lightning", filename="last", enable_version_counter=False, save_on_train_epoch_end=True
-        ),
-        _SeedEveryStep(run.seed),
-    ]
-    if validation:
-        monitor = _monitored(validation)
-        callbacks.append(
-            ModelCheckpoint(
-                config.output / "lightning",
-                filename="best",
-                monitor=monitor,
-                mode="max",
-                enable_version_counter=False,
-            )
+def _plan(
+    config: TrainConfig,
+    trainer: lightning.Trainer,
+    module: BagModule,
+    divided: Divided,
+    monitored: str | None,
+    last: Path | None,
+) -> TrainingPlan:
+    def count(name: str) -> tuple[int, int]:
+        train, val = (
+            sum(name in record.labels or (not name and not record.positive) for record in records)
+            for records in (divided.train, divided.val)
         )
-        if config.early_stop_epochs is not None:
-            callbacks.append(EarlyStopping(monitor, mode="max", patience=config.early_stop_epochs))
-    elif config.early_stop_epochs is not None:
-        raise UsageError("there is nothing to validate on, so training cannot stop early.")
-    if run.progress:
-        callbacks.append(RichProgressBar(leave=False))
-    return lightning.Trainer(
-        accelerator=run.accelerator,
-        devices=run.devices,
-        num_nodes=run.num_nodes,
-        strategy=run.strategy,
-        precision=run.precision,
-        max_epochs=config.recipe.epochs,
-        deterministic="warn",
-        log_every_n_steps=1,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_progress_bar=run.progress,
-        enable_model_summary=False,
-        logger=[
-            CSVLogger(config.output, name="", version="logs"),
-            TensorBoardLogger(config.output, name="", version="logs"),
-        ],
-        callbacks=callbacks,
+        return train, val
+
+    processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
+    return TrainingPlan(
+        recipe=config.recipe.name,
+        num_train=len(divided.train),
+        num_val=len(divided.val),
+        videos_by_class={name: count(name) for name in (*divided.class_names, "")},
+        device=f"{trainer.strategy.root_device}{processes}",
+        num_weights=sum(parameter.numel() for parameter in module.network.parameters()),
+        num_epochs=config.recipe.epochs,
+        num_done=0 if last is None else int(load_state(last)["epoch"]) + 1,
+        monitored=monitored,
+        keeps_best=monitored is not None and config.schedule == "best",
     )
-
-
-def _monitored(validation: Sequence[LabelledVideo]) -> str:
-    """Frame AP where the spans of all are known, bag AP elsewhere."""
-    return "val_bag_ap" if any(record.events is None for record in validation) else "val_frame_ap"
-
-
-def _resume_from(config: TrainConfig) -> Path | None:
-    last = config.output / "lightning" / "last.ckpt"
-    if not config.run.resume:
-        return None
-    if not last.is_file():
-        raise UsageError(f"there is nothing to resume: {last} is not there.")
-    return last
-
-
-def _expect_warnings() -> None:
-    """Said by Lightning of choices made on purpose."""
-    for message in (
-        ".*treespec, LeafSpec.*",
-        ".*does not have many workers.*",
-        ".*exists and is not empty.*",
-        ".*`?val_dataloader.*",
-        ".*GPU available.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
 
 
 def _save(
@@ -366,13 +294,14 @@ def _save(
     class_names: tuple[str, ...],
     divided: Divided,
     encoders: Encoders | None,
+    monitored: str | None,
 ) -> Path:
     """Write the network, of the best epoch or the last one, with how it came about."""
     path = config.output / CHECKPOINT_NAME
     metrics = {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()}
     epoch = trainer.current_epoch
-    if config.schedule == "best" and divided.val:
-        best = torch.load(config.output / "lightning" / "best.ckpt", map_location="cpu", weights_only=False)
+    if config.schedule == "best" and monitored is not None:
+        best = best_state(config)
         module.load_state_dict(best["state_dict"], strict=False)
         epoch = best["epoch"] + 1
     if trainer.is_global_zero:

@@ -79,9 +79,20 @@ def extraction_progress(*, enabled: bool) -> Iterator[Callable[[int, int], None]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("extracting", total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+    bars = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bars.add_task("extracting", total=None)
+
+    def show(done: int, total: int) -> None:
+        bars.update(task, completed=done, total=total)
+        if 0 < done == total:
+            bars.stop()  # what comes next has the terminal to itself
+        elif total:
+            bars.start()
+
+    try:
+        yield show
+    finally:
+        bars.stop()
 
 
 def say(text: str, *, quiet: bool) -> None:

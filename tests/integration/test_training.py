@@ -68,7 +68,17 @@ def test_settings_that_cannot_be_are_misuse(videos: Path, tmp_path: Path, argume
 def test_a_folder_of_videos_becomes_a_bundle_that_scores(videos: Path, tmp_path: Path) -> None:
     extracted = run("extract", videos, "-o", tmp_path / "embeddings", "--device", "cpu")
     assert "8 videos extracted, 0 kept" in extracted.stderr
-    run("train", videos, "-o", tmp_path / "run", "--embeddings", tmp_path / "embeddings", *TINY)
+    trained = run("train", videos, "-o", tmp_path / "run", "--embeddings", tmp_path / "embeddings", *TINY)
+    for line in (
+        "Videos: 8 to train on, 0 to validate with",
+        "  flash        4       0",
+        "Training the product recipe on cpu: ",
+        "epoch     loss",
+        "    2    ",
+        "Kept: the last epoch; there is too little to validate with",
+        f"Next: avdetect export {tmp_path / 'run' / 'checkpoint.safetensors'} -o mine/",
+    ):
+        assert line in trained.stderr
     run("export", tmp_path / "run" / "checkpoint.safetensors", "-o", tmp_path / "mine", "--weights", "float16")
     scored = run("score", videos / "flash" / "1.mp4", "--bundle", tmp_path / "mine", "--device", "cpu", "--json")
 
@@ -92,5 +102,6 @@ def test_two_processes_train_one_network(videos: Path, tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert "MEMBER: 2/2" in done.stderr
+    assert done.stderr.count("on cpu, 2 processes: ") == 1
+    assert done.stderr.count("Next: avdetect export") == 1
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").notes["epoch"] in (1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from avdetect_cli.options import BundleOption, DeviceOption, QuietOption
-from avdetect_cli.training import check_installed, extraction_progress, open_encoders, parse_settings, say
+from avdetect_cli.training import check_installed, extraction_progress, open_encoders, parse_settings
 from avdetect_cli.values import parse_classes
 
 __all__ = ["train"]
@@ -165,6 +166,7 @@ def train(
     from avdetect.training.config import parse_config
     from avdetect.training.data_manifest import read_data_manifest
     from avdetect.training.recipe import train as run_training
+    from avdetect_cli.training_display import TrainingDisplay
 
     values = _merge(_read_toml(config), parse_settings(settings))
     given = {
@@ -193,9 +195,11 @@ def train(
     # Features need no encoders; a mistake in the manifest is found before a bundle is loaded.
     data = read_data_manifest(chosen.manifest, class_names=chosen.class_names)
     encoders = None if data.has_features else open_encoders(bundle, device)
-    with extraction_progress(enabled=not quiet) as on_extracted:
-        checkpoint = run_training(chosen, encoders=encoders, on_extracted=on_extracted)
-    say(f"{checkpoint}: trained; `avdetect export {checkpoint} -o BUNDLE` makes a bundle of it.", quiet=quiet)
+    display = None if quiet else TrainingDisplay(bar=chosen.run.progress)
+    with extraction_progress(enabled=not quiet) as on_extracted, display or nullcontext():
+        checkpoint = run_training(chosen, encoders=encoders, on_extracted=on_extracted, observer=display)
+        if display is not None:
+            display.show_outcome(checkpoint, features=data.has_features)
 
 
 def _read_toml(path: Path | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from avdetect.models.two_stream import TwoStreamNet
 from avdetect.training.checkpoint import load_checkpoint
 from avdetect.training.config import parse_config
 from avdetect.training.data_manifest import read_data_manifest
+from avdetect.training.progress import EpochReport, TrainingObserver, TrainingPlan
 from avdetect.training.recipe import divide, train
 
 NUM_VIDEOS = 24
@@ -60,9 +62,40 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return manifest
 
 
-def run(manifest: Path, output: Path, recipe: dict[str, Any] = TINY, **choices: Any) -> Path:
-    options = {"accelerator": "cpu", "progress": False, **choices.pop("run", {})}
-    return train(parse_config({"manifest": manifest, "output": output, "recipe": recipe, "run": options, **choices}))
+def run(
+    manifest: Path,
+    output: Path,
+    recipe: dict[str, Any] = TINY,
+    *,
+    observer: TrainingObserver | None = None,
+    **choices: Any,
+) -> Path:
+    options = {"accelerator": "cpu", **choices.pop("run", {})}
+    config = {"manifest": manifest, "output": output, "recipe": recipe, "run": options, **choices}
+    return train(parse_config(config), observer=observer)
+
+
+def epochs_in(output: Path) -> list[str]:
+    with (output / "logs" / "metrics.csv").open() as file:
+        return [row["epoch"] for row in csv.DictReader(file)]
+
+
+class Recorder:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.plans: list[TrainingPlan] = []
+        self.steps: list[tuple[int, int, int]] = []
+        self.epochs: list[EpochReport] = []
+
+    def on_plan(self, plan: TrainingPlan) -> None:
+        self.plans.append(plan)
+
+    def on_step(self, epoch: int, done: int, total: int) -> None:
+        self.steps.append((epoch, done, total))
+
+    def on_epoch(self, report: EpochReport) -> None:
+        self.epochs.append(report)
 
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -115,6 +148,57 @@ def test_training_goes_on_where_it_was_interrupted(
 
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor)
+    assert epochs_in(tmp_path / "parts") == epochs_in(tmp_path / "whole") == ["0", "1", "2"]
+
+
+def test_training_goes_on_with_the_same_settings_only(features: Path, tmp_path: Path) -> None:
+    run(features, tmp_path)
+
+    with pytest.raises(UsageError, match=r"trained with other settings: resume with recipe.epochs=3, or train anew"):
+        run(features, tmp_path, {**TINY, "epochs": 9}, run={"resume": True})
+
+
+def test_what_is_over_can_be_resumed_and_stays_as_it_is(features: Path, tmp_path: Path) -> None:
+    first = weights(run(features, tmp_path))
+    again = weights(run(features, tmp_path, run={"resume": True}))
+
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert epochs_in(tmp_path) == ["0", "1", "2"]
+
+
+def test_an_observer_is_told_how_training_goes(features: Path, tmp_path: Path) -> None:
+    told = Recorder()
+    run(features, tmp_path, observer=told)
+
+    (plan,) = told.plans
+    assert (plan.num_train, plan.num_val, plan.num_epochs, plan.num_done) == (20, 4, 3, 0)
+    assert plan.videos_by_class == {"B1": (10, 2), "": (10, 2)}
+    assert (plan.device, plan.monitored, plan.keeps_best) == ("cpu", "val_bag_ap", True)
+    assert told.steps == [(epoch, step, 3) for epoch in (1, 2, 3) for step in (1, 2, 3)]
+    assert [report.number for report in told.epochs] == [1, 2, 3]
+    best = -1.0
+    for report in told.epochs:
+        assert report.is_best == (report.metrics["val_bag_ap"] > best)
+        best = max(best, report.metrics["val_bag_ap"])
+
+
+def test_lightning_says_nothing(features: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(features, tmp_path)
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_where_validation_can_tell_nothing_the_last_epoch_is_kept(features: Path, tmp_path: Path) -> None:
+    told = Recorder()
+    normal = features.with_name("normal.list")
+    normal.write_text("video0_label_A__0.npy\n")
+    rest = features.with_name("rest.list")
+    rest.write_text(features.read_text().replace("video0_label_A__0.npy\n", ""))
+
+    checkpoint = run(rest, tmp_path, val_manifest=normal, observer=told)
+
+    assert load_checkpoint(checkpoint).notes["epoch"] == 3
+    assert (told.plans[0].monitored, told.plans[0].keeps_best) == (None, False)
 
 
 def test_there_must_be_something_to_resume(features: Path, tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""What training tells of itself: to whoever watches, and to ``metrics.csv``."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytorch_lightning as lightning
+from pytorch_lightning.callbacks import Callback
+
+from avdetect.errors import OutputError
+from avdetect.sinks.atomic import replacing
+
+__all__ = ["EpochReport", "MetricsLog", "TrainingObserver", "TrainingPlan"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What is about to be trained."""
+
+    recipe: str
+    num_train: int
+    num_val: int
+    videos_by_class: Mapping[str, tuple[int, int]]
+    """How many videos of each class there are to train on and to validate with; a video counts for each of its own.
+    Those without any are under the empty name."""
+    device: str
+    """As torch names it, with how many processes where there are several."""
+    num_weights: int
+    num_epochs: int
+    num_done: int
+    """Epochs that a run before this one has done."""
+    monitored: str | None
+    """The metric by which epochs are compared; ``None`` where nothing can be said of the videos held out."""
+    keeps_best: bool
+    """Whether the best epoch is kept, or the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """What an epoch came to."""
+
+    number: int
+    """From 1."""
+    metrics: Mapping[str, float]
+    is_best: bool
+    """Better in what is monitored than all before it."""
+
+
+class TrainingObserver(Protocol):
+    """Is told how training goes; in the first process only, where there are several."""
+
+    def on_plan(self, plan: TrainingPlan) -> None:
+        """Once, before the first step."""
+        ...
+
+    def on_step(self, epoch: int, done: int, total: int) -> None:
+        """After every step: how many of the epoch's are done. ``epoch`` counts from 1."""
+        ...
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """After every epoch."""
+        ...
+
+
+class MetricsLog(Callback):
+    """Keeps a row per epoch in a CSV file, and tells the observer.
+
+    The file is written anew after every epoch, whole. A run that goes on where another ended keeps its rows.
+
+    Args:
+        path: of the file.
+        monitored: the metric of which more is better; ``None`` for none.
+        observer: ``None`` for none.
+    """
+
+    def __init__(self, path: Path, monitored: str | None, observer: TrainingObserver | None) -> None:
+        self._path = path
+        self._monitored = monitored
+        self._observer = observer
+        self._rows: list[dict[str, float]] = []
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Read what the epochs before came to."""
+        if trainer.is_global_zero and trainer.current_epoch > 0:
+            self._rows = [row for row in _read(self._path) if row["epoch"] < trainer.current_epoch]
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Tell the observer."""
+        if trainer.is_global_zero and self._observer is not None:
+            self._observer.on_step(trainer.current_epoch + 1, batch_idx + 1, int(trainer.num_training_batches))
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the epoch down, validation included."""
+        if not trainer.is_global_zero:
+            return
+        metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        before = max((row.get(self._monitored or "", -math.inf) for row in self._rows), default=-math.inf)
+        self._rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics})
+        self._write()
+        if self._observer is not None:
+            is_best = metrics.get(self._monitored or "", -math.inf) > before
+            self._observer.on_epoch(EpochReport(trainer.current_epoch + 1, metrics, is_best))
+
+    def _write(self) -> None:
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        with replacing(self._path) as temporary:
+            try:
+                with temporary.open("w", encoding="utf-8", newline="") as file:
+                    writer = csv.DictWriter(file, columns, lineterminator="\n")
+                    writer.writeheader()
+                    writer.writerows(self._rows)
+            except OSError as error:
+                raise OutputError(f"cannot write {self._path}: {error.strerror or error}.") from error
+
+
+def _read(path: Path) -> list[dict[str, float]]:
+    """The rows that are there; a file that is not, or that is damaged, is no reason not to go on."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error):
+        return []
+    return [
+        row | {"epoch": int(row["epoch"]), "step": int(row["step"])} for row in rows if {"epoch", "step"} <= row.keys()
+    ]
