@@ -1,0 +1,1 @@
+"""The page and the interface over HTTP: start reading at ``app``."""

@@ -1,0 +1,75 @@
+"""The application: start reading here. Every part of the interface is a router in a module of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.staticfiles import StaticFiles
+
+import avdetect
+from avdetect.errors import StoreError
+from avdetect.serve.state import ServiceState
+from avdetect.serve.store import Store
+from avdetect.serve.web.auth import LOOPBACK_HOSTS, Gate, Token
+from avdetect.serve.web.events_stream import EventStreams
+from avdetect.serve.web.routes_events import events_router
+from avdetect.serve.web.routes_feeds import feeds_router
+from avdetect.serve.web.routes_files import files_router
+from avdetect.serve.web.routes_page import STATIC_FOLDER, page_router
+from avdetect.serve.web.routes_probes import probes_router
+from avdetect.serve.web.security_headers import SecurityHeaders
+
+if TYPE_CHECKING:
+    from avdetect.serve.metrics import Metrics
+
+__all__ = ["create_app"]
+
+_MIN_COMPRESSED_BYTES = 1000
+
+
+def create_app(state: ServiceState, store: Store, metrics: Metrics, token: str | None, clips_folder: Path) -> FastAPI:
+    """The page, the interface, the probes.
+
+    Args:
+        state: what the feeds are doing.
+        store: events, gaps and answers.
+        metrics: what ``/metrics`` shows.
+        token: what requests must bring along; ``None`` lets everyone in who asks under a loopback name.
+        clips_folder: of the clips and thumbnails; nothing else is served from it, and nothing outside it.
+    """
+    secret = None if token is None else Token(token)
+    streams = EventStreams(state)
+    app = FastAPI(
+        title="avdetect",
+        summary="Events in live video with sound: feeds, scores, events, clips.",
+        version=avdetect.__version__,
+        docs_url=None,  # their scripts come from a foreign host
+        redoc_url=None,
+        middleware=[
+            Middleware(SecurityHeaders),
+            # Without a token: a page of another site whose name was made to point here must not read from us.
+            *([Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS)] if secret is None else []),
+            Middleware(Gate, token=secret),
+            Middleware(GZipMiddleware, minimum_size=_MIN_COMPRESSED_BYTES),
+        ],
+    )
+    app.state.streams = streams
+    app.add_exception_handler(StoreError, _store_failed)
+    app.include_router(page_router(secret))
+    app.include_router(feeds_router(state, streams))
+    app.include_router(events_router(store, clips_folder))
+    app.include_router(files_router(clips_folder))
+    app.include_router(probes_router(state, metrics))
+    app.mount("/static", StaticFiles(directory=STATIC_FOLDER), "static")
+    return app
+
+
+def _store_failed(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 503)

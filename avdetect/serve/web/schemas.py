@@ -1,0 +1,128 @@
+"""What the interface answers and takes, for its OpenAPI description and its checks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from avdetect.events.event import Modality
+from avdetect.events.feed_event import EventStage
+from avdetect.serve.listener import FeedState
+from avdetect.serve.store import Answer
+
+__all__ = [
+    "AnswerIn",
+    "ClassOut",
+    "EventOut",
+    "EventPage",
+    "FeedOut",
+    "GapOut",
+    "ScoreOut",
+    "ScoresOut",
+    "SessionOut",
+    "SignIn",
+]
+
+
+class ClassOut(BaseModel):
+    """A class of events."""
+
+    name: str
+    title: str = Field(description="For people.")
+
+
+class FeedOut(BaseModel):
+    """A feed at one moment."""
+
+    feed: str
+    state: FeedState
+    since: datetime = Field(description="Of the state.")
+    message: str = Field(description="One sentence; empty where all is well.")
+    reconnects: int = Field(description="How often media came back after they were gone.")
+    dropped_snippets: int = Field(description="Not scored because the machine fell behind.")
+    classes: list[ClassOut] = Field(description="Those whose events are wanted.")
+    last_score_at: float | None = Field(description="Unix time in seconds.")
+    latency_s: float | None = Field(description="From the last packet that the last score needed to that score.")
+
+
+class ScoreOut(BaseModel):
+    """The scores of one snippet, one for each class."""
+
+    sequence: int = Field(description="Grows from row to row.")
+    at: float = Field(description="Unix time of the snippet's end, in seconds.")
+    fused: list[float]
+    audio: list[float] | None = Field(description="Null where nothing was heard.")
+    visual: list[float] | None = Field(description="Null where nothing was seen.")
+
+
+class ScoresOut(BaseModel):
+    """The scores of the last minutes."""
+
+    classes: list[ClassOut] = Field(description="The columns of every row.")
+    scores: list[ScoreOut] = Field(description="Oldest first.")
+
+
+class EventOut(BaseModel):
+    """An event, as far as it is known."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: str
+    feed: str
+    stage: EventStage
+    class_name: str = Field(alias="class")
+    confidence: float
+    modality: Modality = Field(description="What carried it.")
+    start_s: float = Field(description="Media time of the feed, like the two that follow.")
+    end_s: float
+    peak_s: float
+    started_at: datetime = Field(description="Wall-clock time, like the two that follow.")
+    ended_at: datetime
+    peak_at: datetime
+    interrupted: bool = Field(description="Closed because the feed was lost: it may have gone on unseen.")
+    clip: str | None = Field(description="File name, below /clips/.")
+    thumbnail: str | None = Field(description="File name, below /thumbnails/.")
+    answer: Answer | None = Field(description="What a person said of it.")
+
+
+class EventPage(BaseModel):
+    """Events, newest first."""
+
+    events: list[EventOut]
+    next_cursor: str | None = Field(description="Ask with it for the older ones; null where there are none.")
+
+
+class AnswerIn(BaseModel):
+    """What a person says of an event."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answer: Answer | None = Field(description="Null takes an answer back.")
+
+
+class GapOut(BaseModel):
+    """A time in which a feed was not seen, or not all of it."""
+
+    feed: str
+    reason: str
+    message: str
+    start_s: float
+    started_at: datetime
+    ended_at: datetime | None = Field(description="Null while it lasts.")
+    dropped_snippets: int
+
+
+class SessionOut(BaseModel):
+    """Whether the caller may pass."""
+
+    token_needed: bool
+    signed_in: bool = Field(description="Also true where no token is needed.")
+
+
+class SignIn(BaseModel):
+    """What the sign-in form sends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: str = Field(max_length=1024)
