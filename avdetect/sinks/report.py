@@ -44,7 +44,8 @@ class ReportEntry:
     video: Path | None
     """The file to play; ``None`` where there is none (a pipe, a URL), which leaves the curves and the events."""
     on_thresholds: Mapping[str, float]
-    """Per class, the probability at which an event opens; drawn as a line. A class without one has no line."""
+    """Per class whose events are wanted, the probability at which one opens; drawn as a line. The curve of all events
+    is the highest of these classes."""
 
 
 def write_report(path: Path, entries: Sequence[ReportEntry], *, title: str = "Events in video with sound") -> None:
@@ -85,10 +86,7 @@ def _document(entry: ReportEntry, folder: Path) -> dict[str, object]:
         "duration_s": max(end_s, media.duration_s or 0.0),
         "start_s": float(curve.start_s[0]) if len(curve.start_s) else 0.0,
         "hop_s": _hop_s(curve),
-        "classes": [
-            {"name": name, "anomaly": bool(anomaly), "on": entry.on_thresholds.get(name)}
-            for name, anomaly in zip(curve.classes, curve.anomaly_classes, strict=True)
-        ],
+        "classes": [{"name": name, "on": entry.on_thresholds.get(name)} for name in curve.classes],
         "scores": _base64(_packed_scores(curve)),
         "present": _base64(curve.present.astype(np.uint8) @ np.array([1, 2], np.uint8)),
         "events": [asdict(event) for event in entry.events],

@@ -27,6 +27,8 @@ EVENTS = (
     Event("scream", 1.28, 1.92, 1.6, 0.7, "audio"),
     Event("gunshot", 2.1, 2.5, 2.3, 0.8, "visual"),
 )
+THRESHOLDS = {"gunshot": 0.5, "scream": 0.4}
+"""Events of sirens are not wanted."""
 VIDEO_NAME = 'día <script> "1" #1?.mp4'
 
 
@@ -36,9 +38,9 @@ def make_entry(video: Path | None, *, duration_s: float = 3.2, media: MediaInfo 
     present = np.ones((num_snippets, 2), np.bool_)
     present[1, 0] = False
     starts = np.arange(num_snippets) * 0.64
-    curve = ScoreCurve(str(video), CLASSES, (True,) * 3, starts, starts + 0.64, *scores, present)
+    curve = ScoreCurve(str(video), CLASSES, (True, False, True), starts, starts + 0.64, *scores, present)
     media = media or MediaInfo(str(video), "mp4", duration_s, video_codec="h264", width=160, height=120)
-    return ReportEntry(curve, EVENTS, media, [MediaNote("truncated", "Ends early.")], video, {"gunshot": 0.5})
+    return ReportEntry(curve, EVENTS, media, [MediaNote("truncated", "Ends early.")], video, THRESHOLDS)
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,14 @@ def test_choosing_a_class_shows_its_events_only(browser: Browser) -> None:
         "gunshot",
     ]
     assert browser.run("return model.threshold") == 0.5
+
+
+def test_the_curve_of_all_events_is_of_the_classes_whose_events_are_counted(browser: Browser) -> None:
+    scores = make_entry(None).curve.scores[:, :2]
+
+    assert browser.run("return [...model.curves[0]]") == np.rint(scores.max(axis=1) * 255).tolist()
+    assert browser.run("return document.querySelector('#classes em').textContent") == "3"
+    assert browser.run("return model.threshold") is None  # the two have different ones
 
 
 def test_the_wheel_zooms_and_dragging_moves(browser: Browser) -> None:

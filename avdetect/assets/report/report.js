@@ -151,7 +151,7 @@ function hideReadout() {
 function chooseClass(index) {
   model.classIndex = index;
   model.curves = curvesOf(model.series, index);
-  const thresholds = new Set(model.series.classes.filter((spec, i) => (index === null ? spec.anomaly : i === index)).map((spec) => spec.on));
+  const thresholds = new Set(model.series.classes.filter((spec, i) => (index === null ? isWanted(spec) : i === index)).map((spec) => spec.on));
   model.threshold = thresholds.size === 1 ? [...thresholds][0] : null;
   model.listed = index === null ? entry.events : entry.events.filter((event) => event.label === model.series.classes[index].name);
   chosenRow = -1;
@@ -233,7 +233,7 @@ function listClasses() {
   };
   const countOf = (name) => entry.events.filter((event) => event.label === name).length;
   $("classes").replaceChildren(
-    chip(null, "Any event", entry.events.length, null),
+    chip(null, "All events", entry.events.length, null),
     ...entry.classes.map((spec, index) => chip(index, plain(spec.name), countOf(spec.name), classColour(index))));
 }
 

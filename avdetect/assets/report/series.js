@@ -18,7 +18,10 @@ function decodeSeries(entry) {
   };
 }
 
-/** The curve of each head, `null` as class index meaning any class that counts as anomaly. */
+/** Whether events of a class are listed: one that has no threshold was not asked for. */
+const isWanted = (spec) => spec.on !== null;
+
+/** The curve of each head, `null` as class index meaning the highest of all classes whose events are listed. */
 function curvesOf(series, classIndex) {
   const length = series.present.length, numClasses = series.classes.length;
   const row = (head, index) => series.scores.subarray((head * numClasses + index) * length, (head * numClasses + index + 1) * length);
@@ -26,7 +29,7 @@ function curvesOf(series, classIndex) {
     if (classIndex !== null) return row(head, classIndex);
     const highest = new Uint8Array(length);
     series.classes.forEach((spec, index) => {
-      if (!spec.anomaly) return;
+      if (!isWanted(spec)) return;
       const scores = row(head, index);
       for (let i = 0; i < length; i++) if (scores[i] > highest[i]) highest[i] = scores[i];
     });

@@ -81,8 +81,8 @@ def test_the_page_knows_the_grid_the_events_and_the_thresholds(tmp_path: Path) -
     assert document["hop_s"] == pytest.approx(0.64)
     assert document["duration_s"] == 3.5
     assert document["classes"] == [
-        {"name": "gunshot", "anomaly": True, "on": 0.6},
-        {"name": "scream", "anomaly": False, "on": None},
+        {"name": "gunshot", "on": 0.6},
+        {"name": "scream", "on": None},
     ]
     assert document["events"][0]["start_s"] == 0.64
     assert document["notes"] == [{"code": "truncated", "message": "The file ends early.", "time_s": 3.0}]
