@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from avdetect.media.damage import Damage
 from avdetect.media.decode import PresentationClock, decoded_sound
-from avdetect.media.demux import Demuxer
+from avdetect.media.demux import PacketSource
 from avdetect.media.packets import AudioChunk
 
 __all__ = ["AudioTrack"]
 
-BLOCK_S = 1
+BLOCK_S = Fraction(1)
 """Sound is resampled in pieces of this length: a call for each of 47 frames a second costs 2.5 times as much."""
+RESAMPLER_DELAY_S = Fraction(3, 1000)
+"""The resampler holds back the last 16 samples of the lower rate: with so much more, a piece reaches its border."""
 JITTER_S = 0.03
 """Timestamps this far from where the samples before them ended are taken for imprecise; beyond, the clock is right."""
 
@@ -33,11 +35,29 @@ Format = tuple[str, str, int]
 class AudioTrack:
     """One audio stream, on the clock of the grid."""
 
-    def __init__(self, stream: AudioStream, demuxer: Demuxer, damage: Damage, rate_hz: int) -> None:
+    def __init__(
+        self,
+        stream: AudioStream,
+        packets: PacketSource,
+        damage: Damage,
+        rate_hz: int,
+        *,
+        block_s: Fraction = BLOCK_S,
+    ) -> None:
+        """One audio stream.
+
+        Args:
+            stream: which.
+            packets: where its packets come from.
+            damage: is told of what cannot be decoded.
+            rate_hz: of the chunks.
+            block_s: chunks end where the frames first reach past a multiple of this on the grid.
+        """
         self.stream = stream
-        self._demuxer = demuxer
+        self._packets = packets
         self._damage = damage
         self._rate_hz = rate_hz
+        self._block_s = block_s
         self.time_base = stream.time_base or Fraction(1, stream.rate)
         self._frames: Iterator[DecodedSound | None] = iter(())
         self.end: Fraction | None = None
@@ -48,7 +68,7 @@ class AudioTrack:
 
         To be called again after a seek.
         """
-        decoded = decoded_sound(self.stream, self._demuxer, self._damage)
+        decoded = decoded_sound(self.stream, self._packets, self._damage)
         self._frames = decoded
         first = next(decoded, None)
         if first is None:
@@ -82,7 +102,7 @@ class AudioTrack:
             if run is None or not run.continues(frame, ticks):
                 if run is not None:
                     yield from run.finish()
-                run = _Run(frame, ticks, self.time_base, origin, self._rate_hz)
+                run = _Run(frame, ticks, self.time_base, origin, self._rate_hz, self._block_s)
             if end is not None and run.end >= end:
                 break
             yield from run.push(frame)
@@ -93,17 +113,27 @@ class AudioTrack:
 class _Run:
     """A stretch of sound of one format without a hole, on its way through the resampler."""
 
-    def __init__(self, first: DecodedSound, ticks: int, time_base: Fraction, origin: Fraction, rate_hz: int) -> None:
+    def __init__(
+        self,
+        first: DecodedSound,
+        ticks: int,
+        time_base: Fraction,
+        origin: Fraction,
+        rate_hz: int,
+        block_s: Fraction,
+    ) -> None:
         self._format = _format(first)
         self._ticks = ticks
         self._time_base = float(time_base)
         self._time = ticks * time_base - origin
         self._rate_hz = rate_hz
+        self._block_s = block_s
         self._num_in = 0
         self._num_out = 0
         self._fifo = AudioFifo()
         # Float output is not scaled by default: two loud channels would add up to more than 1.
         self._resampler = AudioResampler("flt", "mono", rate_hz, options={"rematrix_maxval": "1.0"})
+        self._aim()
 
     @property
     def end(self) -> Fraction:
@@ -121,13 +151,19 @@ class _Run:
         self._num_in += frame.samples
         frame.pts = None  # the fifo would check it
         self._fifo.write(frame)
-        if self._fifo.samples >= BLOCK_S * self._format[2]:
+        if self._num_in >= self._block_samples:
+            self._aim()
             yield from self._resampled(self._fifo.read())
 
     def finish(self) -> Iterator[AudioChunk]:
         if self._fifo.samples:
             yield from self._resampled(self._fifo.read())
         yield from self._resampled(None)
+
+    def _aim(self) -> None:
+        """Work out how many samples of the run reach past the next border between blocks."""
+        border = ((self.end - RESAMPLER_DELAY_S) // self._block_s + 1) * self._block_s + RESAMPLER_DELAY_S
+        self._block_samples = ceil((border - self._time) * self._format[2])
 
     def _resampled(self, block: DecodedSound | None) -> Iterator[AudioChunk]:
         frames = self._resampler.resample(block)

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame as DecodedPicture
 from av.video.stream import VideoStream
 
 from avdetect.media.damage import Damage
-from avdetect.media.demux import Demuxer, Lull
+from avdetect.media.demux import Lull, PacketSource
 
 __all__ = ["PresentationClock", "decoded_pictures", "decoded_sound"]
 
@@ -24,7 +24,7 @@ FrameT = TypeVar("FrameT", DecodedPicture, DecodedSound)
 
 def decoded_pictures(
     stream: VideoStream,
-    demuxer: Demuxer,
+    packets: PacketSource,
     damage: Damage,
     admit: Callable[[Packet[Stream]], bool],
 ) -> Iterator[DecodedPicture | None]:
@@ -32,26 +32,26 @@ def decoded_pictures(
 
     Args:
         stream: which.
-        demuxer: where its packets come from.
+        packets: where its packets come from.
         damage: is told of what cannot be decoded.
         admit: is asked for every packet, in decoding order, whether to decode it.
     """
-    return _frames(stream, stream.codec_context.decode, demuxer, damage, admit)
+    return _frames(stream, stream.codec_context.decode, packets, damage, admit)
 
 
-def decoded_sound(stream: AudioStream, demuxer: Demuxer, damage: Damage) -> Iterator[DecodedSound | None]:
+def decoded_sound(stream: AudioStream, packets: PacketSource, damage: Damage) -> Iterator[DecodedSound | None]:
     """Frames of sound in order; ``None`` where the stream is starved and the other one should go on."""
-    return _frames(stream, stream.codec_context.decode, demuxer, damage, lambda packet: True)
+    return _frames(stream, stream.codec_context.decode, packets, damage, lambda packet: True)
 
 
 def _frames(
     stream: Stream,
     decode: Callable[[Packet[Stream] | None], list[FrameT]],
-    demuxer: Demuxer,
+    packets: PacketSource,
     damage: Damage,
     admit: Callable[[Packet[Stream]], bool],
 ) -> Iterator[FrameT | None]:
-    while (packet := demuxer.pull(stream.index)) is not Lull.END:
+    while (packet := packets.pull(stream.index)) is not Lull.END:
         if packet is Lull.STARVED:
             yield None
             continue

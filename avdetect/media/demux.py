@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from typing import Protocol
 
 from av.container.input import InputContainer
 from av.error import FFmpegError
@@ -15,7 +16,7 @@ from avdetect.errors import MediaError
 from avdetect.media.clock import ClockRepair
 from avdetect.media.damage import Damage
 
-__all__ = ["Demuxer", "Lull"]
+__all__ = ["Demuxer", "Lull", "PacketSource"]
 
 MAX_QUEUED_BYTES = 32 << 20
 MAX_QUEUED_PACKETS = 4096
@@ -26,7 +27,15 @@ class Lull(Enum):
     """Why there is no packet."""
 
     END = "the stream has ended"
-    STARVED = "too much of the other stream lies before the next packet of this one"
+    STARVED = "nothing can be had of this stream until the other one has gone on"
+
+
+class PacketSource(Protocol):
+    """Where a decoder gets its packets from."""
+
+    def pull(self, index: int) -> Packet[Stream] | Lull:
+        """Next packet of the stream with this index."""
+        ...
 
 
 class Demuxer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from avdetect.errors import MediaError, UsageError
 from avdetect.media.audio import AudioTrack
 from avdetect.media.clock import ClockRepair
 from avdetect.media.container import (
-    audio_tracks,
     choose_audio,
     choose_video,
     locate,
@@ -26,6 +24,7 @@ from avdetect.media.container import (
 )
 from avdetect.media.damage import Damage, truncation_note
 from avdetect.media.demux import Demuxer
+from avdetect.media.description import describe
 from avdetect.media.packets import AudioChunk, MediaInfo, MediaNote, StreamPlan, VideoFrame
 from avdetect.media.planes import PictureMaker
 from avdetect.media.video import VideoTrack
@@ -228,40 +227,19 @@ class FileSource:
         return [track for track in (self._video, self._audio) if track is not None]
 
     def _describe(self) -> MediaInfo:
-        container, video, audio = self._container, self._video, self._audio
+        container = self._container
         duration_s = None
         if container.duration is not None and container.duration > 0:
             container_start_s = Fraction(container.start_time or 0, TIME_BASE_HZ)
             duration_s = float(container_start_s + Fraction(container.duration, TIME_BASE_HZ) - self._origin)
-        info = MediaInfo(
+        return describe(
+            container,
             uri=self._location.name,
-            format=container.format.name,
+            origin=self._origin,
             duration_s=duration_s,
-            origin_s=float(self._origin),
-            audio_tracks=audio_tracks(container),
+            video=self._video,
+            audio=self._audio,
         )
-        if video is not None:
-            context = video.stream.codec_context
-            turned = video.rotation % 180 != 0
-            rate_hz = video.stream.average_rate or video.stream.guessed_rate
-            info = replace(
-                info,
-                video_codec=context.name,
-                width=context.height if turned else context.width,
-                height=context.width if turned else context.height,
-                frame_rate_hz=float(rate_hz) if rate_hz else None,
-                pixel_format=context.pix_fmt or "",
-                rotation=video.rotation,
-            )
-        if audio is not None:
-            context_of_audio = audio.stream.codec_context
-            info = replace(
-                info,
-                audio_codec=context_of_audio.name,
-                audio_rate_hz=context_of_audio.rate,
-                audio_channels=context_of_audio.layout.nb_channels,
-            )
-        return info
 
     def _check_start(self) -> None:
         duration_s = self.info.duration_s

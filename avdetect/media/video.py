@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from avdetect.media.damage import Damage
 from avdetect.media.decode import PresentationClock, decoded_pictures
-from avdetect.media.demux import Demuxer
+from avdetect.media.demux import PacketSource
 from avdetect.media.packets import StreamPlan, VideoFrame
 from avdetect.media.planes import PictureMaker
 
@@ -64,14 +64,14 @@ class VideoTrack:
     def __init__(
         self,
         stream: VideoStream,
-        demuxer: Demuxer,
+        packets: PacketSource,
         damage: Damage,
         plan: StreamPlan,
         pictures: PictureMaker,
     ) -> None:
         self.stream = stream
         self._context = stream.codec_context
-        self._demuxer = demuxer
+        self._packets = packets
         self._damage = damage
         self._plan = plan
         self._pictures = pictures
@@ -99,7 +99,7 @@ class VideoTrack:
         self._intervals.clear()
         if self._grid is not None:  # after a seek, decide as if all had been read
             self._num_unspared = 0
-        decoded = decoded_pictures(self.stream, self._demuxer, self._damage, self._admit)
+        decoded = decoded_pictures(self.stream, self._packets, self._damage, self._admit)
         self._frames = decoded
         first = next(decoded, None)
         if first is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from avdetect.errors import MediaError, OutputError
 from avdetect.events.event import Event
 from avdetect.sinks.atomic import replacing
-from avdetect.timebase import as_seconds
+from avdetect.timebase import Span, as_seconds
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet, VideoStream
@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     TimedPacket: TypeAlias = tuple[Fraction, Packet[MediaStream]]
     """With its decoding time in seconds on the container's clock."""
 
-__all__ = ["cut_clips"]
+__all__ = ["cut_clips", "write_clip"]
 
 _MP4_CODECS = frozenset(
     {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg"}
     | {"aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac"}
 )
 """FFmpeg's names of the codecs that players expect in MP4."""
+_WAV_CODECS = (["pcm_s16le"], ["pcm_s24le"], ["pcm_f32le"], ["pcm_mulaw"], ["pcm_alaw"], ["pcm_u8"])
+_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".wav": "wav"}
+"""FFmpeg's names of the formats."""
 _AUDIO_PREROLL = Fraction(1, 10)
 """Seconds of sound copied, and hidden, before the start: decoders need a frame or two to settle."""
 _INTERLEAVING = Fraction(1)
@@ -104,6 +107,40 @@ def cut_clips(
     return clips
 
 
+def write_clip(packets: Iterable[Packet[MediaStream]], streams: Sequence[MediaStream], span: Span, path: Path) -> Path:
+    """Copy what of ``packets`` lies in ``span`` to a file, as :func:`cut_clips` does.
+
+    Args:
+        packets: In order of decoding, from a keyframe of the first stream on. Their timestamps are changed.
+        streams: Theirs; pictures first, if there are any.
+        span: On the packets' own clock.
+        path: Of the file, without an extension, which follows from the codecs.
+
+    Returns:
+        The file: ``.mp4``, or ``.mkv`` or ``.wav`` where MP4 does not carry the codecs.
+
+    Raises:
+        MediaError: the packets cannot be copied, or there is nothing in ``span``.
+        OutputError: the file cannot be written.
+    """
+    import av
+
+    names = [stream.codec_context.codec.canonical_name for stream in streams]
+    suffix = ".mp4" if _MP4_CODECS.issuperset(names) else ".wav" if names in _WAV_CODECS else ".mkv"
+    clip = path.with_name(f"{path.name}{suffix}")
+    timed = _timed(packets)
+    start, end = as_seconds(span.start_s), as_seconds(span.end_s)
+    try:
+        with replacing(clip) as temporary:
+            held = _held_at(start, timed, streams[0])
+            _cut_packets(held, timed, streams, start, end, temporary, _CONTAINERS[suffix])
+    except av.FFmpegError as error:
+        raise MediaError(f"cannot cut {clip}: {error.strerror or error}.") from error
+    except _NothingToCopyError as error:
+        raise MediaError(f"cannot cut {clip}: {error}.") from error
+    return clip
+
+
 class _NothingToCopyError(Exception):
     """Why, as the end of a sentence."""
 
@@ -153,23 +190,39 @@ def _cut(
     as_mp4: bool,
 ) -> None:
     """Copy ``[start, end)`` of the container's clock to ``target``."""
-    first = streams[0]
     held, rest = _from_keyframe(container, streams, start)
+    if container.duration and start >= _start_of(container) + _seconds(container.duration):
+        raise _NothingToCopyError(f"nothing was found at {float(start):.3f} s on its clock")
+    _cut_packets(held, rest, streams, start, end, target, "mp4" if as_mp4 else "matroska")
+
+
+def _cut_packets(
+    held: Sequence[TimedPacket],
+    rest: Iterable[TimedPacket],
+    streams: Sequence[MediaStream],
+    start: Fraction,
+    end: Fraction,
+    target: Path,
+    container_format: str,
+) -> None:
+    """Copy ``[start, end)`` of ``held``, from the last keyframe at or before ``start`` on, and what follows it."""
+    first = streams[0]
     keyframe = next((time for time, packet in held if packet.stream is first and packet.is_keyframe), None)
-    if keyframe is None or (container.duration and start >= _start_of(container) + _seconds(container.duration)):
+    if keyframe is None:
         raise _NothingToCopyError(f"nothing was found at {float(start):.3f} s on its clock")
     zero = start
+    hides = container_format == "mp4"
     if first.type == "video":
         # The clip starts with the picture then on screen: players disagree on one that an edit list cuts in two.
         shown = [_shown(packet) for _, packet in held if packet.stream is first]
         zero = max((time for time in shown if time <= start), default=keyframe)
-    sound_from = keyframe if first.type == "video" and not as_mp4 else zero - (_AUDIO_PREROLL if as_mp4 else 0)
+    sound_from = keyframe if first.type == "video" and not hides else zero - (_AUDIO_PREROLL if hides else 0)
     packets = (
         packet
         for time, packet in _until(end + _INTERLEAVING, chain(held, rest), first)
         if (keyframe if packet.stream.type == "video" else sound_from) <= time < end
     )
-    _copy(packets, streams, zero, target, "mp4" if as_mp4 else "matroska")
+    _copy(packets, streams, zero, target, container_format)
 
 
 def _until(end: Fraction, packets: Iterable[TimedPacket], first: MediaStream) -> Iterator[TimedPacket]:

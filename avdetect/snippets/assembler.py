@@ -37,6 +37,7 @@ class SnippetAssembler:
         has_video: bool = True,
         has_audio: bool = True,
         max_skew_s: float = 30.0,
+        max_lag_s: float | None = None,
     ) -> None:
         """Lay snippets on the grid from ``first_index`` on.
 
@@ -48,6 +49,8 @@ class SnippetAssembler:
             has_video: the source has pictures; ``False``: do not wait for them.
             has_audio: the source has sound; ``False``: do not wait for it.
             max_skew_s: how far one stream may run ahead of the other, in seconds of pictures or sound.
+            max_lag_s: for live sources, where one stream may stop and come back: for how many seconds of the other it
+                is waited for. Then it is not waited for until it is that near again.
         """
         self._plan = plan = stream_plan(manifest)
         frames_per_snippet = manifest.appearance.frames_per_snippet if manifest.appearance else 0
@@ -59,6 +62,8 @@ class SnippetAssembler:
         self._waits_for_audio = plan.want_audio and has_audio
         self._max_pictures = int(as_seconds(max_skew_s) / plan.cell)
         self._max_samples = int(as_seconds(max_skew_s) * plan.rate_hz) + window_samples
+        self._max_lag = None if max_lag_s is None else as_seconds(max_lag_s)
+        self._audio_lags = self._video_lags = False
         self._pictures = PictureTrack(first_index * plan.hop)
         self._sound = SoundTrack(plan.rate_hz, window_samples, first_index * plan.hop)
         self._aim(first_index)
@@ -82,8 +87,10 @@ class SnippetAssembler:
             if isinstance(item, VideoFrame):
                 if self._plan.want_video:
                     self._pictures.add(item)
+                    self._video_lags = self._video_lags and not self._is_near(self._video_end())
             elif self._plan.want_audio:
                 self._sound.add(item)
+                self._audio_lags = self._audio_lags and not self._is_near(self._audio_end())
         return self._complete()
 
     def flush(self) -> Iterator[Snippet]:
@@ -100,16 +107,24 @@ class SnippetAssembler:
 
     def _complete(self) -> Iterator[Snippet]:
         """Release what both streams have passed, and what can be waited for no longer."""
-        while self._next_index < self._stop_index and (self._has_passed_next() or self._is_full()):
+        while self._next_index < self._stop_index:
+            if not self._has_passed_next():
+                if not (self._is_full() or self._is_left_behind()):
+                    return
+                if self._max_lag is not None:
+                    self._audio_lags = not self._sound.has_passed(self._next_end_sample)
+                    self._video_lags = not self._pictures.has_passed(self._next_last_cell)
             yield self._release(self._plan.hop)
 
     def _has_passed_next(self) -> bool:
         """Nothing more can come for the next snippet."""
-        if self._waits_for_audio and not self._sound.has_passed(self._next_end_sample):
+        waits_for_audio = self._waits_for_audio and not self._audio_lags
+        waits_for_video = self._waits_for_video and not self._video_lags
+        if waits_for_audio and not self._sound.has_passed(self._next_end_sample):
             return False
-        if self._waits_for_video and not self._pictures.has_passed(self._next_last_cell):
+        if waits_for_video and not self._pictures.has_passed(self._next_last_cell):
             return False
-        return self._waits_for_audio or self._waits_for_video
+        return waits_for_audio or waits_for_video
 
     def _aim(self, index: int) -> None:
         """Make ``index`` the next snippet. It is asked for with every item, so what it waits for is worked out here."""
@@ -123,15 +138,26 @@ class SnippetAssembler:
         """One stream has run too far ahead."""
         return self._pictures.buffered > self._max_pictures or self._sound.buffered > self._max_samples
 
+    def _is_left_behind(self) -> bool:
+        """One stream has gone so far past the next snippet that the other is waited for no longer."""
+        if self._max_lag is None:
+            return False
+        return self._media_end() >= (self._next_index + 1) * self._plan.hop + self._max_lag
+
+    def _is_near(self, end: Fraction) -> bool:
+        """A stream that has come to ``end`` is worth waiting for."""
+        return self._max_lag is None or end >= self._next_index * self._plan.hop - self._max_lag
+
+    def _audio_end(self) -> Fraction:
+        return Fraction(0) if self._sound.end is None else Fraction(self._sound.end, self._plan.rate_hz)
+
+    def _video_end(self) -> Fraction:
+        last = self._pictures.last
+        return Fraction(0) if last is None else last.time + last.duration
+
     def _media_end(self) -> Fraction:
         """End of the longer stream."""
-        ends = [Fraction(0)]
-        if self._sound.end is not None:
-            ends.append(Fraction(self._sound.end, self._plan.rate_hz))
-        last = self._pictures.last
-        if last is not None:
-            ends.append(last.time + last.duration)
-        return max(ends)
+        return max(self._audio_end(), self._video_end(), Fraction(0))
 
     def _release(self, length: Fraction) -> Snippet:
         """The next snippet, of which the media fill ``length`` seconds."""
