@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,7 @@ from avdetect.serve.listener import ScoredSnippet
 from avdetect.serve.messages import CutClip, SnippetReady, StretchBegan
 from avdetect.timebase import Span, snippet_span
 
-__all__ = ["FeedTrack", "GapOver", "Report", "StretchClock"]
+__all__ = ["FeedTrack", "GapOver", "Report"]
 
 DROPS_TOGETHER_S = 10.0
 """Snippets dropped within so much media time of each other are reported as one gap."""
@@ -40,51 +39,19 @@ class GapOver:
 Report = ScoredSnippet | FeedEvent | FeedGap | GapOver
 
 
-class StretchClock:
-    """Wall-clock time of a stretch's media time.
-
-    A camera's clock is some parts in a million fast or slow, seconds in a day. Media cannot come in before they were
-    recorded, so the shortest delay of each minute shows how far the two clocks have drifted apart since the first.
-    """
-
-    WINDOW_S = 60.0
-
-    def __init__(self, origin_unix_s: float) -> None:
-        self._origin_unix_s = origin_unix_s
-        self._drift_s = 0.0
-        self._first_delay_s: float | None = None
-        self._delay_s = math.inf
-        self._window_end_s = self.WINDOW_S
-
-    def observe(self, media_s: float, received_unix_s: float) -> None:
-        """What was recorded up to ``media_s``, from the origin, had come in at ``received_unix_s``."""
-        self._delay_s = min(self._delay_s, received_unix_s - self._origin_unix_s - media_s)
-        if media_s < self._window_end_s:
-            return
-        if self._first_delay_s is None:
-            self._first_delay_s = self._delay_s
-        self._drift_s = self._delay_s - self._first_delay_s
-        self._delay_s = math.inf
-        self._window_end_s = media_s + self.WINDOW_S
-
-    def unix_s(self, media_s: float) -> float:
-        """Wall-clock time of ``media_s`` seconds from the origin."""
-        return self._origin_unix_s + media_s + self._drift_s
-
-
 @dataclass(slots=True)
 class _Stretch:
     """A run of media without a gap."""
 
     start_s: float
     """Media time of the feed at its origin."""
-    clock: StretchClock
+    origin_unix_s: float
     scorer: StreamingScorer
     next_index: int = 0
 
     def unix_s(self, feed_s: float) -> float:
         """Wall-clock time of a media time of the feed."""
-        return self.clock.unix_s(feed_s - self.start_s)
+        return self.origin_unix_s + (feed_s - self.start_s)
 
 
 class FeedTrack:
@@ -135,9 +102,7 @@ class FeedTrack:
         if self._shift_s is None:
             self._shift_s = process_origin_unix_s - self._first_origin_unix_s
         start_s = max(began.start_s + self._shift_s, self._end_s)  # also where a wall clock was set back
-        self._stretch = _Stretch(
-            start_s, StretchClock(began.origin_unix_s), StreamingScorer(self._bundle, max_chunk_snippets=1)
-        )
+        self._stretch = _Stretch(start_s, began.origin_unix_s, StreamingScorer(self._bundle, max_chunk_snippets=1))
         self._number, self._start_s = began.stretch, start_s
         self._unscored_unix_s.clear()
         self._end_s = start_s
@@ -152,7 +117,6 @@ class FeedTrack:
         stretch = self._stretch
         if stretch is None:
             return []
-        stretch.clock.observe(embedding.span.end_s, ready.received_unix_s)
         reports: list[Report] = []
         num_missing = embedding.index - stretch.next_index
         if num_missing > 0:

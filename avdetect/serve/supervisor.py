@@ -48,9 +48,9 @@ class FeedTarget(Protocol):
 
 def run_feed(connection: Connection[FromFeed, ToFeed], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """The product's own target; the parent never loads FFmpeg."""
-    from avdetect.serve import feed_process
+    from avdetect.serve.feed_process import run_feed as run
 
-    feed_process.run_feed(connection, url, options, manifest)
+    run(connection, url, options, manifest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from avdetect_cli.commands.export import export, import_checkpoint
 from avdetect_cli.commands.extract import extract
 from avdetect_cli.commands.score import score
 from avdetect_cli.commands.train import train
+from avdetect_cli.commands.watch import watch
 
 __all__ = ["app", "main"]
 
@@ -156,6 +157,15 @@ Examples:
   avdetect score video.mp4 --bundle mine/
 """
 
+_EXAMPLES_OF_WATCH = """\b
+Examples:
+  avdetect watch rtsp://camera/stream
+  avdetect watch 'rtsp://${USER_NAME}:${PASSWORD}@camera/stream' --clips clips/
+  avdetect watch video.mp4 --realtime
+  avdetect watch /dev/video0 --input-format v4l2
+  arecord -t raw -f S16_LE -r 16000 | avdetect watch - --input-format s16le --audio-rate 16000 --json
+"""
+
 app = typer.Typer(
     name="avdetect",
     cls=_Cli,
@@ -189,6 +199,7 @@ app.command(cls=_Command, epilog=_EXAMPLES_OF_SCORE, no_args_is_help=True)(score
 app.command(cls=_Command, epilog=_EXAMPLES_OF_EVENTS, no_args_is_help=True)(events)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_EVALUATE, no_args_is_help=True)(evaluate)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_CALIBRATE, no_args_is_help=True)(calibrate)
+app.command(cls=_Command, epilog=_EXAMPLES_OF_WATCH, no_args_is_help=True)(watch)
 app.command(cls=_Command)(demo)
 app.command(cls=_Command)(extract)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_TRAIN, no_args_is_help=True)(train)
