@@ -216,7 +216,7 @@ def _without_encoders(
     )
     manifest = Manifest(
         **common,
-        hop_s=round(FEATURE_HOP_S, 6),
+        hop_s=FEATURE_HOP_S,
         classes=classes,
         visual=None,
         motion=None,
