@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from avdetect.errors import UsageError
@@ -29,7 +30,7 @@ from avdetect.evaluation.psds import psds
 from avdetect.evaluation.result import EvaluatedVideo, Evaluation, Material
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.rules import rules_for
-from avdetect.labels.video import LabelledVideo
+from avdetect.labels.video import UNNAMED_EVENT, LabelledVideo
 from avdetect.manifest import EventRule, Manifest
 from avdetect.timebase import Span
 
@@ -40,6 +41,8 @@ def pair_with_curves(
     videos: Sequence[LabelledVideo], curves: Sequence[ScoreCurve]
 ) -> list[tuple[LabelledVideo, ScoreCurve]]:
     """Find the curve of each video: its source is the video's path, or ends with its name in the manifest.
+
+    Where the curve has a class for events without a name, all that happens in the video is of that class.
 
     Raises:
         UsageError: a video has no curve; the message names some.
@@ -56,10 +59,23 @@ def pair_with_curves(
         if curve_or_none is None:
             missing.append(video.name)
         else:
-            pairs.append((video, curve_or_none))
+            pairs.append((_as_known_to(video, curve_or_none.classes), curve_or_none))
     if missing:
         raise UsageError(f"there are no scores of {len(missing)} of {len(videos)} videos, such as {missing[0]}.")
     return pairs
+
+
+def _as_known_to(video: LabelledVideo, classes: Sequence[str]) -> LabelledVideo:
+    """For a detector of events that have no name, whatever happens is one."""
+    if UNNAMED_EVENT not in classes or not video.positive:
+        return video
+    events = video.events
+    if events is not None:
+        events = tuple(
+            replace(event, parts=(*(part for part in event.parts if part[0] in classes), (UNNAMED_EVENT, event.span)))
+            for event in events
+        )
+    return replace(video, classes=video.classes & set(classes) | {UNNAMED_EVENT}, events=events)
 
 
 def evaluate(

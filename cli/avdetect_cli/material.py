@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from avdetect.errors import MediaError, OutputError, UsageError
 from avdetect.events.curve import ScoreCurve
 from avdetect.labels.features import read_crops
+from avdetect.labels.manifest import read_labelled_videos
 from avdetect.labels.video import FeatureFiles, LabelledVideo
 from avdetect.manifest import Manifest
 from avdetect.runtime import pipeline
@@ -24,8 +25,9 @@ from avdetect.sinks.scores import read_scores
 from avdetect_cli.batch import Cancelled, in_order
 from avdetect_cli.finding import Finding
 from avdetect_cli.progress import ProgressDisplay
+from avdetect_cli.training import check_installed, say
 
-__all__ = ["as_bundle", "check_targets", "is_scores_file", "load_scores", "score_videos"]
+__all__ = ["as_bundle", "check_targets", "is_scores_file", "load_scores", "read_videos", "score_videos"]
 
 _SCORES_SUFFIXES = (".csv", ".npz", ".parquet")
 _MAX_NAMED = 3
@@ -57,6 +59,23 @@ def check_targets(targets: Mapping[str, Path | None], *, read: Sequence[Path]) -
             raise OutputError(f"{option} {path} is a folder: name a file.")
         if not path.absolute().parent.is_dir():
             raise OutputError(f"{option} {path}: there is no folder {path.parent}.")
+
+
+def read_videos(manifest: Path, *, split: str | None, files_must_exist: bool, quiet: bool) -> list[LabelledVideo]:
+    """The videos of ``manifest``, or those of one split of it.
+
+    Raises:
+        DataError: all that is wrong with it.
+        UsageError: no video is of the split.
+    """
+    videos = read_labelled_videos(manifest, files_must_exist=files_must_exist)
+    chosen = [video for video in videos if split is None or video.split == split]
+    if not chosen:
+        raise UsageError(f"{manifest} has no video of the split {split}.")
+    if len({video.split for video in chosen}) > 1:
+        num_train = sum(video.split != "val" for video in chosen)
+        say(f"Note: {num_train} of {len(chosen)} videos are to train on; --split val leaves them out.", quiet=quiet)
+    return chosen
 
 
 def load_scores(
@@ -105,8 +124,6 @@ def as_bundle(model: Path, *, base: Path | None) -> Iterator[Path]:
             raise UsageError(f"--bundle is for saved scores and checkpoints; {model} brings its own thresholds.")
         yield model
         return
-    from avdetect_cli.training import check_installed
-
     check_installed("torch", "onnx", "safetensors")
     from avdetect_export.checkpoint_bundle import ExportOptions, export_checkpoint
 

@@ -198,6 +198,25 @@ def test_a_video_that_is_missing_is_named_before_anything_is_scored(tmp_path: Pa
     assert "truth.jsonl, line 1: there is no file" in result.stderr
 
 
+def test_a_split_of_a_manifest_is_evaluated_alone(material: Path, tmp_path: Path) -> None:
+    table = tmp_path / "all.csv"
+    table.write_text("video,label,split\na.mp4,gunshot,train\nb.mp4,normal,val\n")
+
+    everything = run("evaluate", material / "scores.npz", table, "--json")
+    held_out = run("evaluate", material / "scores.npz", table, "--json", "--split", "val")
+
+    assert "1 of 2 videos are to train on; --split val leaves them out" in everything.stderr
+    assert json.loads(everything.stdout)["material"]["num_videos"] == 2
+    assert json.loads(held_out.stdout)["material"]["num_videos"] == 1
+    assert held_out.stderr == ""
+
+
+def test_a_split_without_videos_is_refused(material: Path) -> None:
+    said = run("evaluate", material / "scores.npz", material / "truth.jsonl", "--split", "train", expect=2)
+
+    assert "has no video of the split train" in said.stderr
+
+
 def test_a_manifest_that_is_not_there_is_named(material: Path) -> None:
     assert "there is no manifest at none.jsonl" in run("evaluate", BUNDLE, "none.jsonl", expect=1).stderr
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avdetect.errors import UsageError
-from avdetect_cli.commands.evaluate import JobsOption, ManifestArgument
+from avdetect_cli.commands.evaluate import JobsOption, ManifestArgument, SplitOption
 from avdetect_cli.options import DeviceOption, QuietOption
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def calibrate(
             help="Scores of the videos by this very bundle, saved by `avdetect evaluate --scores`.",
         ),
     ] = None,
+    split: SplitOption = None,
     device: DeviceOption = "auto",
     jobs: JobsOption = 1,
     quiet: QuietOption = False,
@@ -48,9 +49,8 @@ def calibrate(
     """
     from avdetect.evaluation.calibrate import calibrate as fit
     from avdetect.evaluation.evaluate import pair_with_curves
-    from avdetect.labels.manifest import read_labelled_videos
     from avdetect.runtime.bundle_files import open_bundle_files
-    from avdetect_cli.material import is_scores_file, load_scores
+    from avdetect_cli.material import is_scores_file, load_scores, read_videos
     from avdetect_export.bundle_writer import check_bundle_target, file_entries, write_bundle
 
     if output.resolve() == bundle.resolve():
@@ -58,7 +58,7 @@ def calibrate(
     if from_scores is not None and not is_scores_file(from_scores):
         raise UsageError(f"--from-scores {from_scores}: saved scores end in .npz, .csv or .parquet.")
     check_bundle_target(output)
-    videos = read_labelled_videos(manifest, files_must_exist=from_scores is None)
+    videos = read_videos(manifest, split=split, files_must_exist=from_scores is None, quiet=quiet)
     with open_bundle_files(bundle) as files:
         spec, contents = files.manifest, {entry.path: files.read(entry) for entry in files.manifest.files}
     _, curves = load_scores(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 from avdetect.errors import OutputError, UsageError
 from avdetect_cli.options import DeviceOption, QuietOption
 
-__all__ = ["JobsOption", "ManifestArgument", "evaluate"]
+__all__ = ["JobsOption", "ManifestArgument", "SplitOption", "evaluate"]
 
 _OUTPUTS = "Where results go"
 _PAGE_SUFFIXES = (".html", ".htm")
@@ -23,6 +24,19 @@ ManifestArgument = Annotated[
         metavar="MANIFEST",
         help="What happens in the videos: a manifest as for training, with times if known.",
     ),
+]
+
+
+class Split(StrEnum):
+    """As manifests name them."""
+
+    TRAIN = "train"
+    VAL = "val"
+
+
+SplitOption = Annotated[
+    Split | None,
+    typer.Option("--split", help="Only the videos of this split of MANIFEST.", show_default="all"),
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="How many videos to score at once.")]
 
@@ -85,6 +99,7 @@ def evaluate(
             show_default="the embedded one",
         ),
     ] = None,
+    split: SplitOption = None,
     device: DeviceOption = "auto",
     jobs: JobsOption = 1,
     quiet: QuietOption = False,
@@ -101,9 +116,8 @@ def evaluate(
     from avdetect.evaluation.evaluate import pair_with_curves
     from avdetect.evaluation.page import write_page
     from avdetect.evaluation.psds import require_sed_scores_eval
-    from avdetect.labels.manifest import read_labelled_videos
     from avdetect.sinks.scores import check_scores_path, write_scores
-    from avdetect_cli.material import check_targets, is_scores_file, load_scores
+    from avdetect_cli.material import check_targets, is_scores_file, load_scores, read_videos
 
     check_targets({"-o": output, "--page": page, "--scores": scores}, read=[model, manifest])
     if page is not None and page.suffix.lower() not in _PAGE_SUFFIXES:
@@ -112,7 +126,7 @@ def evaluate(
         check_scores_path(scores)
     if psds:
         require_sed_scores_eval()
-    videos = read_labelled_videos(manifest, files_must_exist=not is_scores_file(model))
+    videos = read_videos(manifest, split=split, files_must_exist=not is_scores_file(model), quiet=quiet)
     spec, curves = load_scores(model, videos, bundle=bundle, device=device, jobs=jobs, quiet=quiet)
     if scores is not None:
         write_scores(scores, curves)

@@ -175,6 +175,17 @@ def test_scores_are_found_by_path_or_by_the_name_in_the_manifest(tmp_path: Path,
         pair_with_curves([named], [scores])
 
 
+def test_a_detector_of_unnamed_events_is_right_about_whatever_happens() -> None:
+    video = truth("a.mp4", 10.0, [happening(2, 4, "bang")])
+    scores = curve("a.mp4", ["event"], [[0.1]] * 2 + [[0.9]] * 2 + [[0.1]] * 6, hop_s=1.0)
+
+    result = evaluate(pair_with_curves([video], [scores]), manifest("event"))
+
+    assert result.frames is not None
+    assert result.frames.classes["event"].average_precision == 1.0
+    assert result.classes_not_known == ()
+
+
 def test_scores_of_different_classes_are_refused(pairs: Pairs) -> None:
     other = (pairs[1][0], curve("b.mp4", ["siren"], [[0.1]]))
 
