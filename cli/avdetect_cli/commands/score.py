@@ -93,7 +93,7 @@ def score(
     """Find the events of videos and sound files.
 
     Memory does not grow with their length, unless the bundle has the offline form (`avdetect bundle show`): that looks
-    at all of a file at once, and an hour takes about 2 GB.
+    at all of a file at once, and an hour takes about 3 GB.
     """
     from avdetect.runtime.pipeline import ScoreOptions
     from avdetect_cli.outputs import OutputRequest
