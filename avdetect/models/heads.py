@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fusion", "InstanceHead", "InstanceOutputs", "Picks", "instance_mask", "pick", "topk_mean"]
+__all__ = ["Fusion", "InstanceHead", "InstanceOutputs", "Picks", "either", "instance_mask", "pick", "topk_mean"]
 
 
 class InstanceOutputs(NamedTuple):
@@ -46,17 +46,24 @@ class InstanceHead(nn.Module):
         sum:     fused logit = prior + sum over m of w . x[m]
         either:  1 - p(fused) = product over m of 1 - p(logit[m])
 
-    A stream that is absent comes as zeros: its own logit is the prior, and it takes no part in the fused one.
+    A stream that is absent comes as zeros: its own logit is the prior, and it takes no part in the fused one. Of a
+    class that it cannot tell, a stream says "impossible", and takes no part in the fused logit either.
 
     Args:
         hidden_dim: H.
         num_classes: C.
         fusion: see ``Fusion``.
+        tells: bool ``[M, C]``: which classes each stream can tell; None for all.
     """
 
-    def __init__(self, *, hidden_dim: int, num_classes: int, fusion: Fusion = "sum") -> None:
+    tells: Tensor | None
+
+    def __init__(
+        self, *, hidden_dim: int, num_classes: int, fusion: Fusion = "sum", tells: Tensor | None = None
+    ) -> None:
         super().__init__()
         self._fusion = fusion
+        self.register_buffer("tells", tells, persistent=False)
         self.classifier = nn.Linear(hidden_dim, num_classes, bias=False)
         self.prior = nn.Parameter(torch.zeros(num_classes))
 
@@ -64,14 +71,27 @@ class InstanceHead(nn.Module):
         """Streams ``[B, M, T, H]`` and bool ``[B, M, T]`` -> logits ``[B, T, C]`` and ``[B, M, T, C]``."""
         evidence = self.classifier(streams)
         logits = self.prior + evidence
+        if self.tells is not None:
+            dumb = ~self.tells[:, None]
+            evidence, logits = evidence.masked_fill(dumb, 0), logits.masked_fill(dumb, _IMPOSSIBLE)
         if self._fusion == "sum":
             return self.prior + evidence.sum(1), logits
-        said = logits.masked_fill(~present[..., None], _IMPOSSIBLE)
-        fused = said[:, 0]
-        for other in said.unbind(1)[1:]:
-            # (1 + e^a)(1 + e^b) - 1, in logarithms.
-            fused = torch.stack((fused, other, fused + other)).logsumexp(0)
-        return fused, logits
+        return either(logits, present), logits
+
+
+def either(logits: Tensor, present: Tensor) -> Tensor:
+    """The logit of an event being there when one stream says so: ``1 - p = product over m of 1 - p[m]``.
+
+    Args:
+        logits: of every stream, float ``[B, M, T, C]``.
+        present: bool ``[B, M, T]``; absent streams say nothing.
+    """
+    said = logits.masked_fill(~present[..., None], _IMPOSSIBLE)
+    fused = said[:, 0]
+    for other in said.unbind(1)[1:]:
+        # (1 + e^a)(1 + e^b) - 1, in logarithms.
+        fused = torch.stack((fused, other, fused + other)).logsumexp(0)
+    return fused
 
 
 class Picks(NamedTuple):

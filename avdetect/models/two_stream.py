@@ -46,6 +46,10 @@ class TwoStreamConfig:
     """Representations are smoothed up to this far on either side, inside W and R; 0 for not at all."""
     fusion: Fusion = "sum"
     """How the logits of the streams become one."""
+    only_heard: tuple[int, ...] = ()
+    """Classes, by their place, that the visual stream cannot tell."""
+    only_seen: tuple[int, ...] = ()
+    """Those that the audio stream cannot tell."""
     dropout: float = 0.1
     """Probability, on what attention and feed-forward add."""
     input_dropout: float = 0.0
@@ -65,8 +69,23 @@ class TwoStreamConfig:
                 raise UsageError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
         if self.fusion not in get_args(Fusion):
             raise UsageError(f"fusion must be one of {', '.join(get_args(Fusion))}, got {self.fusion}.")
+        for name in ("only_heard", "only_seen"):
+            if not set(getattr(self, name)) <= set(range(self.num_classes)):
+                raise UsageError(f"{name} must name some of the {self.num_classes} classes, got {getattr(self, name)}.")
+        if both := set(self.only_heard) & set(self.only_seen):
+            raise UsageError(f"a class is only heard or only seen, not both: {', '.join(map(str, sorted(both)))}.")
         if self.hidden_dim % self.num_heads:
             raise UsageError(f"hidden_dim ({self.hidden_dim}) must be a multiple of num_heads ({self.num_heads}).")
+
+    @property
+    def tells(self) -> Tensor | None:
+        """Which classes each stream can tell, bool ``[2, C]``; None for all of them."""
+        if not (self.only_heard or self.only_seen):
+            return None
+        tells = torch.ones(NUM_STREAMS, self.num_classes, dtype=torch.bool)
+        tells[0, list(self.only_seen)] = False
+        tells[1, list(self.only_heard)] = False
+        return tells
 
     @property
     def window(self) -> Window:
@@ -125,9 +144,13 @@ class Trunk(nn.Module):
     """Streams -> logits: all that the two-stream network and its visual partner have in common.
 
     Attention, then smoothing, then the head. Their windows add up to that of the network.
+
+    Args:
+        config: of the network.
+        tells: which classes each of its streams can tell, bool ``[M, C]``; None for all.
     """
 
-    def __init__(self, config: TwoStreamConfig) -> None:
+    def __init__(self, config: TwoStreamConfig, tells: Tensor | None) -> None:
         super().__init__()
         self._window = config.window
         self.block = CrossModalBlock(
@@ -147,7 +170,9 @@ class Trunk(nn.Module):
             if config.smoothing_range_snippets
             else None
         )
-        self.head = InstanceHead(hidden_dim=config.hidden_dim, num_classes=config.num_classes, fusion=config.fusion)
+        self.head = InstanceHead(
+            hidden_dim=config.hidden_dim, num_classes=config.num_classes, fusion=config.fusion, tells=tells
+        )
 
     def forward(self, streams: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The whole bag at once.
@@ -210,7 +235,7 @@ class TwoStreamNet(nn.Module):
         self.visual_input = StreamInput(
             embedding_dim=config.visual_dim, hidden_dim=config.hidden_dim, dropout=config.input_dropout
         )
-        self.trunk = Trunk(config)
+        self.trunk = Trunk(config, config.tells)
 
     def forward(
         self, audio: Tensor, visual: Tensor, present: Tensor, num_instances: Tensor | None = None
@@ -284,7 +309,7 @@ class VisualPartner(nn.Module):
         self.visual_input = StreamInput(
             embedding_dim=config.visual_dim, hidden_dim=config.hidden_dim, dropout=config.input_dropout
         )
-        self.trunk = Trunk(config)
+        self.trunk = Trunk(config, None if config.tells is None else config.tells[1:])
 
     def forward(self, visual: Tensor, present: Tensor, num_instances: Tensor | None = None) -> Tensor:
         """Logits ``[B, T, C]`` from visual ``[B, T, visual_dim]``, bool ``[B, T]`` and int64 ``[B]``."""

@@ -47,6 +47,10 @@ class ProductRecipe(_Section):
     """R: how far ahead; the latency. None for all of the future, which cannot be streamed."""
     fusion: Literal["sum", "either"] = "either"
     """How the logits of what is heard and what is seen become one: they add up, or each is enough on its own."""
+    only_heard: tuple[str, ...] = ()
+    """Classes that cannot be seen, such as a siren: the picture is not asked for them."""
+    only_seen: tuple[str, ...] = ()
+    """Classes that cannot be heard."""
     position_range_snippets: NonNegativeInt = 8
     smoothing_range_snippets: NonNegativeInt = 2
     """Representations are averaged this far to either side, inside W and R."""

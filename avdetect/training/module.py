@@ -107,6 +107,8 @@ class ProductModule(BagModule):
                 _prepare(net, moments, used_visual)
         # Not a submodule: its weights are neither trained nor saved.
         self._teacher = [teacher] if teacher is not None else []
+        tells = torch.ones(2, config.num_classes, dtype=torch.bool) if config.tells is None else config.tells
+        self._heard, self._seen = (row.nonzero()[:, 0].tolist() for row in tells)
         self.register_buffer("positive_weight", positive_weights(labels) ** recipe.balance, persistent=False)
 
     def outputs(self, batch: BagBatch) -> InstanceOutputs:
@@ -120,15 +122,15 @@ class ProductModule(BagModule):
         outputs = self.outputs(noisy)
         losses = {
             "fused": (recipe.fused_weight, self._bag_loss(outputs.logits, noisy)),
-            "audio": (recipe.modality_weight, self._bag_loss(outputs.audio_logits, noisy)),
-            "visual": (recipe.modality_weight, self._bag_loss(outputs.visual_logits, noisy)),
+            "audio": (recipe.modality_weight, self._bag_loss(outputs.audio_logits, noisy, self._heard)),
+            "visual": (recipe.modality_weight, self._bag_loss(outputs.visual_logits, noisy, self._seen)),
         }
         if recipe.contrast_weight:
             ramp = contrast_weight(self.current_epoch) / _CONTRAST_RAMP
             losses["contrast"] = (recipe.contrast_weight * ramp, self._contrast(outputs, noisy))
         if self.partner is not None:
             logits = self.partner(noisy.visual, noisy.present[..., 1], noisy.num_instances)
-            losses["partner"] = (1.0, self._bag_loss(logits, noisy))
+            losses["partner"] = (1.0, self._bag_loss(logits, noisy, self._seen))
         for teacher in self._teacher:
             losses["teacher"] = (
                 recipe.distillation_weight,
@@ -166,9 +168,14 @@ class ProductModule(BagModule):
         both = batch.present.any(1, keepdim=True).all(-1, keepdim=True)
         return batch._replace(audio=audio, visual=visual, present=batch.present & ~(lost & both))
 
-    def _bag_loss(self, logits: Tensor, batch: BagBatch) -> Tensor:
-        bags = topk_mean(logits, batch.num_instances, instances_per_pick=self.recipe.instances_per_pick)
-        return bag_loss(bags, batch.labels, positive_weight=self.positive_weight)
+    def _bag_loss(self, logits: Tensor, batch: BagBatch, told: Sequence[int] | None = None) -> Tensor:
+        """Of the classes that the logits tell, all by default; in one that they do not tell they make no mistake."""
+        classes = list(range(logits.shape[-1]) if told is None else told)
+        if not classes:
+            return logits.new_zeros(())
+        bags = topk_mean(logits[..., classes], batch.num_instances, instances_per_pick=self.recipe.instances_per_pick)
+        loss = bag_loss(bags, batch.labels[:, classes], positive_weight=self.positive_weight[classes])
+        return loss * len(classes) / logits.shape[-1]
 
     def _contrast(self, outputs: InstanceOutputs, batch: BagBatch) -> Tensor:
         valid = batch.present & instance_mask(batch.num_instances, batch.present.shape[1])[..., None]

@@ -100,7 +100,7 @@ def train(
     train_bags = make_dataset(divided.train, max_snippets=config.recipe.max_snippets)
     val_bags = make_dataset(divided.val)
 
-    module = _module(config, train_bags, encoders)
+    module = _module(config, train_bags, class_names, encoders)
     module.validate_on(
         divided.val,
         val_bags.video_labels,
@@ -196,7 +196,7 @@ def _embeddings(
     return store
 
 
-def _module(config: TrainConfig, bags: BagDataset, encoders: Encoders | None) -> BagModule:
+def _module(config: TrainConfig, bags: BagDataset, class_names: Sequence[str], encoders: Encoders | None) -> BagModule:
     first = bags[0]
     audio_dim, visual_dim, num_classes = first.audio.shape[1], first.visual.shape[1], bags.video_labels.shape[1]
     recipe = config.recipe
@@ -216,6 +216,8 @@ def _module(config: TrainConfig, bags: BagDataset, encoders: Encoders | None) ->
         position_range_snippets=recipe.position_range_snippets,
         smoothing_range_snippets=recipe.smoothing_range_snippets,
         fusion=recipe.fusion,
+        only_heard=_places("only_heard", recipe.only_heard, class_names),
+        only_seen=_places("only_seen", recipe.only_seen, class_names),
         dropout=recipe.block_dropout,
     )
     labels = torch.stack([bags.video_labels[record] for record in range(len(bags.records))])
@@ -227,6 +229,13 @@ def _module(config: TrainConfig, bags: BagDataset, encoders: Encoders | None) ->
         _used_visual(recipe, visual_dim, encoders),
         _teacher(config, network),
     )
+
+
+def _places(setting: str, names: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
+    unknown = [name for name in names if name not in class_names]
+    if unknown:
+        raise UsageError(f"recipe.{setting} names {', '.join(unknown)}; the classes are {', '.join(class_names)}.")
+    return tuple(class_names.index(name) for name in names)
 
 
 def _used_visual(recipe: ProductRecipe, visual_dim: int, encoders: Encoders | None) -> Tensor:

@@ -1,8 +1,8 @@
-"""Finds the numbers of the first detector's table, from labelled sounds.
+"""Finds the numbers of ``known_sounds.py``, from labelled sounds.
 
     python -m avdetect_export.calibrate SOUNDS
 
-prints the table that ``default.py`` holds, and how well it tells the labelled sounds apart. ``SOUNDS`` is a folder with
+prints its table, and how well it tells the labelled sounds apart. ``SOUNDS`` is a folder with
 ``index.jsonl``, one object a line: ``file``, ``class``, ``split`` (``train`` or ``val``; only ``train`` is fitted to).
 """
 

@@ -29,7 +29,7 @@ from avdetect_export.network_graph import (
 )
 from avdetect_export.network_parity import offline_parity, streaming_parity
 
-__all__ = ["ExportOptions", "export_checkpoint", "import_published"]
+__all__ = ["ExportOptions", "bundle_of", "export_checkpoint", "import_published"]
 
 DETECTOR_GRAPH = "detector.onnx"
 MAX_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}
@@ -74,7 +74,23 @@ def export_checkpoint(
         OutputError: the bundle cannot be written.
         UsageError: the options do not go with the network.
     """
-    trained = load_checkpoint(checkpoint)
+    named = options if options.name else replace(options, name=output.name)
+    manifest, files = bundle_of(load_checkpoint(checkpoint), checkpoint, base or default_bundle_path(), named)
+    write_bundle(output, manifest, files)
+    return manifest
+
+
+def bundle_of(
+    trained: Checkpoint, checkpoint: Path, base: Path, options: ExportOptions
+) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest and the files of what ``export_checkpoint`` writes; arguments and errors as there.
+
+    Args:
+        trained: what ``checkpoint`` holds.
+        checkpoint: for messages.
+        base: bundle whose encoders made the embeddings.
+        options: with a name.
+    """
     network = _with_window(trained.network, options)
     unknown = set(options.not_anomaly) - set(trained.class_names)
     if unknown:
@@ -85,18 +101,15 @@ def export_checkpoint(
     _check_parity(checkpoint, parity, options.weights)
     common = {
         "schema_version": SCHEMA_VERSION,
-        "name": options.name or output.name,
+        "name": options.name,
         "version": "0.1.0",
         "created": _now(),
         "detector": spec,
         "provenance": {"builder": "avdetect export", "parity": parity, "training": dict(trained.notes)},
     }
     if trained.notes.get("encoders") is None:
-        manifest, files = _without_encoders(common, trained, options, graph)
-    else:
-        manifest, files = _with_encoders(common, checkpoint, trained, options, graph, base or default_bundle_path())
-    write_bundle(output, manifest, files)
-    return manifest
+        return _without_encoders(common, trained, options, graph)
+    return _with_encoders(common, checkpoint, trained, options, graph, base)
 
 
 def import_published(weights: Path, output: Path, *, options: ExportOptions = ExportOptions()) -> Manifest:

