@@ -96,7 +96,7 @@ class Database:
         if self._writer is None:
             return
         with self._write_lock, _explained(self.path):
-            self._writer.execute("PRAGMA incremental_vacuum").fetchall()
+            self._writer.executescript("PRAGMA incremental_vacuum")  # ``execute`` would free one page and stop
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:

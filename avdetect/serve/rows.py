@@ -10,7 +10,7 @@ from typing import Any, Literal
 from avdetect.events.event import Event
 from avdetect.events.feed_event import FeedEvent, FeedGap
 
-__all__ = ["Answer", "StoredEvent", "event_values", "gap_values", "micros", "to_event", "to_gap", "where"]
+__all__ = ["Answer", "StoredEvent", "event_values", "gap_values", "micros", "moment", "to_event", "to_gap", "where"]
 
 Answer = Literal["confirmed", "dismissed"]
 """What an operator says of an event: the detector was right, or not."""
@@ -65,9 +65,9 @@ def to_event(row: sqlite3.Row) -> StoredEvent:
             confidence=row["confidence"],
             modality=row["modality"],
         ),
-        started_at=_moment(row["started_at_us"]),
-        ended_at=_moment(row["ended_at_us"]),
-        peak_at=_moment(row["peak_at_us"]),
+        started_at=moment(row["started_at_us"]),
+        ended_at=moment(row["ended_at_us"]),
+        peak_at=moment(row["peak_at_us"]),
         interrupted=bool(row["interrupted"]),
         clip=row["clip"],
         thumbnail=row["thumbnail"],
@@ -96,8 +96,8 @@ def to_gap(row: sqlite3.Row) -> FeedGap:
         reason=row["reason"],
         message=row["message"],
         start_s=row["start_s"],
-        started_at=_moment(row["started_at_us"]),
-        ended_at=None if row["ended_at_us"] is None else _moment(row["ended_at_us"]),
+        started_at=moment(row["started_at_us"]),
+        ended_at=None if row["ended_at_us"] is None else moment(row["ended_at_us"]),
         num_dropped_snippets=row["num_dropped_snippets"],
     )
 
@@ -107,11 +107,12 @@ def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
+def moment(at_us: int) -> datetime:
+    """The way back."""
+    return _EPOCH + at_us * _MICROSECOND
+
+
 def where(*conditions: tuple[str, object | None]) -> tuple[str, list[object]]:
     """An SQL condition and its values; a condition whose value is ``None`` is not wanted."""
     wanted = [(text, value) for text, value in conditions if value is not None]
     return " AND ".join(["1", *(text for text, _ in wanted)]), [value for _, value in wanted]
-
-
-def _moment(at_us: int) -> datetime:
-    return _EPOCH + at_us * _MICROSECOND

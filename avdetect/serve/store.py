@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from avdetect.events.feed_event import FeedEvent, FeedGap
 from avdetect.serve.database import Database
-from avdetect.serve.rows import Answer, StoredEvent, event_values, gap_values, micros, to_event, to_gap, where
+from avdetect.serve.rows import Answer, StoredEvent, event_values, gap_values, micros, moment, to_event, to_gap, where
 from avdetect.serve.sinks.base import Delivery, DeliveryKind
 
 __all__ = ["Answer", "Prunable", "Store", "StoredEvent"]
@@ -37,6 +37,7 @@ class Prunable:
     id: str
     files: tuple[str, ...]
     """Names of its clip and thumbnail."""
+    ended_at: datetime
     undelivered: bool
     """Whether a sink has still to get something of it."""
 
@@ -301,13 +302,18 @@ class Store:
 
     def _prunable(self, condition: str, order: str, *values: object) -> list[Prunable]:
         query = f"""
-            SELECT id, clip, thumbnail, {_UNDELIVERED} AS undelivered FROM events
+            SELECT id, clip, thumbnail, ended_at_us, {_UNDELIVERED} AS undelivered FROM events
             WHERE {condition} ORDER BY {order} LIMIT ?
         """
         with self._database.reading() as connection:
             return [
-                Prunable(event_id, tuple(name for name in (clip, thumbnail) if name is not None), bool(undelivered))
-                for event_id, clip, thumbnail, undelivered in connection.execute(query, values)
+                Prunable(
+                    id=row["id"],
+                    files=tuple(name for name in (row["clip"], row["thumbnail"]) if name is not None),
+                    ended_at=moment(row["ended_at_us"]),
+                    undelivered=bool(row["undelivered"]),
+                )
+                for row in connection.execute(query, values)
             ]
 
 

@@ -1,0 +1,83 @@
+"""Credentials in a configuration: given there, in the environment or in a file, and shown nowhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+
+from avdetect.errors import UsageError
+
+__all__ = ["Secret", "SecretSettings"]
+
+
+class Secret(BaseModel):
+    """A credential: ``"the value"``, ``{env = "NAME"}`` or ``{file = "path"}``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    value: SecretStr | None = None
+    env: str | None = None
+    """Name of an environment variable that holds it."""
+    file: Path | None = None
+    """File that holds it, as services get credentials from systemd, Docker and Kubernetes; line ends do not count."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, data: Any) -> Any:
+        return {"value": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.value, self.env, self.file)) != 1:
+            raise ValueError("give exactly one of the value itself, `env` and `file`")
+        return self
+
+    def reveal(self) -> str:
+        """The credential itself: for the library that needs it, never for a message.
+
+        Raises:
+            UsageError: the variable is not set, the file cannot be read, or there is nothing in it.
+        """
+        if self.value is not None:
+            return self.value.get_secret_value()
+        if self.env is not None:
+            if not (found := os.environ.get(self.env, "")):
+                raise UsageError(f"the environment variable {self.env}, which holds a credential, is not set.")
+            return found
+        assert self.file is not None
+        try:
+            found = self.file.read_text("utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read the credential in {self.file}: {error}.") from error
+        if not found:
+            raise UsageError(f"{self.file}, which holds a credential, is empty.")
+        return found
+
+
+class SecretSettings(BaseModel):
+    """Settings with credentials: beside ``password`` they also take ``password_env`` and ``password_file``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        folded = dict(data)
+        for name, field in cls.model_fields.items():
+            if not _holds_secret(field.annotation):
+                continue
+            sources = [suffix for suffix in ("env", "file") if f"{name}_{suffix}" in folded]
+            if len(sources) + (name in folded) > 1:
+                raise ValueError(f"give only one of `{name}`, `{name}_env` and `{name}_file`")
+            for suffix in sources:
+                folded[name] = {suffix: folded.pop(f"{name}_{suffix}")}
+        return folded
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is Secret or Secret in getattr(annotation, "__args__", ())
