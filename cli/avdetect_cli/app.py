@@ -22,14 +22,20 @@ from typer.core import TyperCommand, TyperGroup
 from avdetect.errors import AvdetectError, UsageError
 from avdetect_cli.commands.bundle import show, verify
 from avdetect_cli.commands.calibrate import calibrate
+from avdetect_cli.commands.compose import compose
+from avdetect_cli.commands.config import check, init
 from avdetect_cli.commands.demo import demo
 from avdetect_cli.commands.doctor import doctor
 from avdetect_cli.commands.evaluate import evaluate
+from avdetect_cli.commands.evaluate_text import evaluate_text
 from avdetect_cli.commands.events import events
 from avdetect_cli.commands.export import export, import_checkpoint
 from avdetect_cli.commands.extract import extract
+from avdetect_cli.commands.labels import export_labels
 from avdetect_cli.commands.score import score
+from avdetect_cli.commands.serve import serve
 from avdetect_cli.commands.train import train
+from avdetect_cli.commands.train_text import train_text
 from avdetect_cli.commands.watch import watch
 
 __all__ = ["app", "main"]
@@ -166,6 +172,24 @@ Examples:
   arecord -t raw -f S16_LE -r 16000 | avdetect watch - --input-format s16le --audio-rate 16000 --json
 """
 
+_EXAMPLES_OF_COMPOSE = """\b
+Examples:
+  avdetect compose sounds.jsonl -o tracks/
+  avdetect compose sounds.jsonl -o tracks/ --split val --tracks 100 --duration 60 --sounds 3 --seed 1
+"""
+
+_EXAMPLES_OF_TRAIN_TEXT = """\b
+Examples:
+  avdetect train-text sounds.jsonl -o run/
+  avdetect train-text sounds.jsonl -o run/ --leave-out siren,glass --set recipe.stage_a_steps=1000
+"""
+
+_EXAMPLES_OF_EVALUATE_TEXT = """\b
+Examples:
+  avdetect evaluate-text run/alignment.safetensors tracks/tracks.jsonl
+  avdetect evaluate-text run/alignment.safetensors sounds.jsonl --prompts prompts.json --json
+"""
+
 app = typer.Typer(
     name="avdetect",
     cls=_Cli,
@@ -200,17 +224,32 @@ app.command(cls=_Command, epilog=_EXAMPLES_OF_EVENTS, no_args_is_help=True)(even
 app.command(cls=_Command, epilog=_EXAMPLES_OF_EVALUATE, no_args_is_help=True)(evaluate)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_CALIBRATE, no_args_is_help=True)(calibrate)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_WATCH, no_args_is_help=True)(watch)
+app.command(cls=_Command, no_args_is_help=True)(serve)
 app.command(cls=_Command)(demo)
 app.command(cls=_Command)(extract)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_TRAIN, no_args_is_help=True)(train)
 app.command(cls=_Command)(export)
 app.command("import-checkpoint", cls=_Command)(import_checkpoint)
+app.command(cls=_Command, epilog=_EXAMPLES_OF_COMPOSE, no_args_is_help=True)(compose)
+app.command("train-text", cls=_Command, epilog=_EXAMPLES_OF_TRAIN_TEXT, no_args_is_help=True)(train_text)
+app.command("evaluate-text", cls=_Command, epilog=_EXAMPLES_OF_EVALUATE_TEXT, no_args_is_help=True)(evaluate_text)
 app.command(cls=_Command)(doctor)
 
 _bundle = typer.Typer(help="Look into a model bundle, or check it.", rich_markup_mode=None, no_args_is_help=True)
 _bundle.command(cls=_Command)(show)
 _bundle.command(cls=_Command)(verify)
 app.add_typer(_bundle, name="bundle")
+
+_labels = typer.Typer(help="What was confirmed and dismissed on the page.", rich_markup_mode=None, no_args_is_help=True)
+_labels.command("export", cls=_Command)(export_labels)
+app.add_typer(_labels, name="labels")
+
+_config = typer.Typer(
+    help="Begin a configuration of `serve`, or check it.", rich_markup_mode=None, no_args_is_help=True
+)
+_config.command(cls=_Command)(init)
+_config.command(cls=_Command)(check)
+app.add_typer(_config, name="config")
 
 
 def main() -> None:

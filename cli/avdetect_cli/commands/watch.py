@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -168,8 +167,8 @@ def _watch(
     from avdetect.serve.credentials import expand_variables
     from avdetect.serve.engine import Engine
     from avdetect.serve.live_feed import ClipOptions, FeedSpec
+    from avdetect.serve.signals import on_signals, stop_or_abort
     from avdetect.serve.supervisor import FeedAddress
-    from avdetect_cli.stopping import on_signals
 
     address = FeedAddress(expand_variables(url), options)
     _check_file(address.url, options)
@@ -188,13 +187,7 @@ def _watch(
             timer.daemon = True
             opened.callback(timer.cancel)
             timer.start()
-        requests = iter([engine.stop])
-
-        def stop() -> None:
-            """The first time let all be reported, the second time at once."""
-            next(requests, engine.abort)()
-
-        opened.enter_context(on_signals({signal.SIGINT: stop, signal.SIGTERM: stop}))
+        opened.enter_context(on_signals(stop_or_abort(engine.stop, engine.abort)))
         engine.run(until_all_over=True)
 
 

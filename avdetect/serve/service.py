@@ -1,0 +1,231 @@
+"""``avdetect serve``: engine, store, sinks and web page put together, from a configuration that may change."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from pathlib import Path
+
+from avdetect.errors import AvdetectError, OutputError, StoreError, UsageError
+from avdetect.runtime.bundle import Bundle
+from avdetect.serve.config import Config
+from avdetect.serve.config_file import CLIPS_FOLDER, STORE_FILE, LoadedConfig, load_config
+from avdetect.serve.delivery import Dispatcher
+from avdetect.serve.engine import Engine
+from avdetect.serve.listener import FeedStatus
+from avdetect.serve.live_feed import FeedSpec
+from avdetect.serve.logs import configure_logging
+from avdetect.serve.metrics import Metrics
+from avdetect.serve.reporter import Reporter
+from avdetect.serve.retention import prune
+from avdetect.serve.signals import on_signals, stop_or_abort
+from avdetect.serve.sinks import Sink, open_sink
+from avdetect.serve.state import ServiceState
+from avdetect.serve.store import Store
+
+__all__ = ["serve"]
+
+_DRAIN_WITHIN_S = 5.0
+"""For what the sinks have still to get when the service stops; the rest is delivered by the next run."""
+_PRUNE_INTERVAL_S = 600.0
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Order(Enum):
+    """What the service is to do."""
+
+    STOP = 1
+    RELOAD = 2
+    ENGINE_ENDED = 3
+
+
+def serve(path: Path) -> None:
+    """Run the service until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+
+    Args:
+        path: of the configuration.
+
+    Raises:
+        UsageError: the configuration has mistakes, or a library is missing.
+        AvdetectError: the bundle, the store or the port cannot be used.
+    """
+    loaded = load_config(path)
+    configure_logging(loaded.config.log)
+    with ExitStack() as opened:
+        _Service(path, loaded, opened).run()
+
+
+class _Service:
+    """All the parts; ``opened`` closes them, the last first."""
+
+    def __init__(self, path: Path, loaded: LoadedConfig, opened: ExitStack) -> None:
+        config = loaded.config
+        self._path = path
+        self._loaded = loaded
+        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._clips_folder = config.store.folder / CLIPS_FOLDER
+        _make_folder(self._clips_folder)
+        bundle = Bundle.load(config.model.bundle, device=config.model.device)
+        for note in bundle.notes:
+            _LOG.warning("%s", note)
+        self._store = opened.enter_context(Store(config.store.folder / STORE_FILE))
+        self._metrics = Metrics()
+        self._metrics.watch_backlog(lambda: self._reporter.dispatcher.backlog())
+        self._state = ServiceState(bundle.manifest)
+        self._reporter = Reporter(
+            self._store, self._dispatcher(_open_sinks(config)), self._metrics, self._state, self._sinks_of
+        )
+        opened.callback(lambda: self._reporter.dispatcher.close())
+        self._engine = Engine(bundle, self._reporter)
+        if config.web.enabled:
+            self._open_web(opened)
+        self._engine_thread = threading.Thread(target=self._run_engine, name="engine")
+        self._engine_error: Exception | None = None
+
+    def run(self) -> None:
+        """Run until told to stop."""
+        now = datetime.now(UTC)
+        every_sink = tuple(self._loaded.config.sinks)
+        for event in self._store.close_dangling(now, every_sink):
+            _LOG.info("%s: %s was open when the service ended last", event.feed, event.event.label)
+        self._reporter.dispatcher.wake()
+        self._set_feeds((), self._loaded.feeds)
+        self._engine_thread.start()
+        self._state.set_ready(True)
+        _LOG.info("watching %d feeds with %s", len(self._loaded.feeds), self._state.bundle_name)
+        handlers = stop_or_abort(lambda: self._orders.put(_Order.STOP), self._engine.abort)
+        if hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = lambda: self._orders.put(_Order.RELOAD)
+        with on_signals(handlers):
+            try:
+                while self._next_order() is _Order.RELOAD:
+                    self._reload()
+            finally:
+                self._stop()
+        if self._engine_error is not None:
+            raise self._engine_error
+
+    def _next_order(self) -> _Order:
+        """Wait for one; make room in the store meanwhile."""
+        while True:
+            self._prune()
+            try:
+                return self._orders.get(timeout=_PRUNE_INTERVAL_S)
+            except queue.Empty:
+                continue
+
+    def _stop(self) -> None:
+        """Close and deliver what is open."""
+        _LOG.info("stopping")
+        self._state.set_ready(False)
+        self._engine.stop()
+        self._engine_thread.join()
+        left = self._reporter.dispatcher.drain(_DRAIN_WITHIN_S)
+        if left:
+            _LOG.warning("%d reports are left for the next run", left)
+
+    def _run_engine(self) -> None:
+        try:
+            self._engine.run()
+        except Exception as error:  # whatever it is: the service must not seem to live on
+            self._engine_error = error
+        self._orders.put(_Order.ENGINE_ENDED)
+
+    def _open_web(self, opened: ExitStack) -> None:
+        from avdetect.serve.web.app import create_app
+        from avdetect.serve.web.server import WebServer
+
+        web = self._loaded.config.web
+        app = create_app(self._state, self._store, self._metrics, self._loaded.token, self._clips_folder)
+        server = opened.enter_context(WebServer(app, web.host, web.port))
+        _LOG.info("page at http://%s:%d/", web.host, server.port)
+
+    def _dispatcher(self, sinks: Sequence[Sink]) -> Dispatcher:
+        return Dispatcher(self._store, sinks, observer=self._metrics)
+
+    def _sinks_of(self, feed: str) -> tuple[str, ...]:
+        """Also of a feed that has just been taken out of the configuration."""
+        config = self._loaded.config
+        return self._loaded.sinks(feed) if feed in config.feeds else tuple(config.sinks)
+
+    def _set_feeds(self, before: Sequence[FeedSpec], after: Sequence[FeedSpec]) -> None:
+        """Start, replace and end what has changed; leave the others alone."""
+        unchanged = {spec.name for spec in after if spec in before}
+        for spec in before:
+            if spec.name not in {other.name for other in after}:
+                self._engine.remove(spec.name)
+                self._state.remove_feed(spec.name)
+        for spec in after:
+            if spec.name not in unchanged:
+                status = FeedStatus(spec.name, "connecting", datetime.now(UTC))
+                self._state.set_feed(status, self._loaded.classes(spec))
+                self._engine.add(spec)
+        self._reporter.dispatcher.announce({spec.name: self._loaded.classes(spec) for spec in after})
+
+    def _reload(self) -> None:
+        """Take over a new configuration; keep the old one where it has mistakes."""
+        try:
+            loaded = load_config(self._path)
+        except AvdetectError as error:
+            _LOG.error("the configuration is not taken over: %s", error)
+            return
+        before = self._loaded
+        fixed = [name for name in ("model", "store", "web") if _section(loaded, name) != _section(before, name)]
+        if fixed:
+            sections = ", ".join(f"[{name}]" for name in fixed)
+            _LOG.error("the configuration is not taken over: a change of %s needs a restart.", sections)
+            return
+        if loaded.config.sinks != before.config.sinks and not self._replace_sinks(before.config, loaded.config):
+            return
+        self._loaded = loaded
+        configure_logging(loaded.config.log)
+        self._set_feeds(before.feeds, loaded.feeds)
+        _LOG.info("the configuration was read again: %d feeds", len(loaded.feeds))
+
+    def _replace_sinks(self, before: Config, after: Config) -> bool:
+        """Deliver to other sinks; to the old ones where these cannot be opened."""
+        self._reporter.dispatcher.close()  # first: two connections to a broker would tell opposite things
+        try:
+            sinks, opened = _open_sinks(after), True
+        except UsageError as error:
+            _LOG.error("the configuration is not taken over: %s", error)
+            sinks, opened = _open_sinks(before), False
+        self._reporter.dispatcher = self._dispatcher(sinks)
+        for feed in self._state.feeds():
+            self._reporter.dispatcher.status(feed.status.feed, feed.status.state == "running")
+        return opened
+
+    def _prune(self) -> None:
+        kept = self._loaded.config.store
+        try:
+            prune(
+                self._store,
+                self._clips_folder,
+                now=datetime.now(UTC),
+                max_age=None if kept.max_age is None else timedelta(seconds=kept.max_age),
+                max_bytes=None if kept.max_size is None else int(kept.max_size),
+            )
+        except (StoreError, OutputError) as error:
+            _LOG.error("%s", error)
+
+
+def _open_sinks(config: Config) -> list[Sink]:
+    return [open_sink(name, settings) for name, settings in config.sinks.items()]
+
+
+def _section(loaded: LoadedConfig, name: str) -> object:
+    return getattr(loaded.config, name)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror or error}.") from error
