@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from avdetect.errors import UsageError
+from avdetect.errors import BundleError, UsageError
 from avdetect.events.rules import rules_for, with_overrides
 from avdetect.manifest import EventRule, Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
@@ -99,7 +99,6 @@ def load_config(path: Path) -> LoadedConfig:
 
     Raises:
         UsageError: all its mistakes, a line each.
-        BundleError: its bundle cannot be read.
     """
     try:
         text = path.read_text("utf-8")
@@ -115,7 +114,10 @@ def load_config(path: Path) -> LoadedConfig:
     except ValidationError as error:
         found = [_mistake(details) for details in error.errors(include_url=False)]
         raise _misuse(path, text, found) from None  # its message would show what was set
-    manifest = read_manifest(config.model.bundle or default_bundle_path())
+    try:
+        manifest = read_manifest(config.model.bundle or default_bundle_path())
+    except BundleError as error:
+        raise _misuse(path, text, [_Mistake(("model", "bundle"), str(error))]) from error
     mistakes: list[_Mistake] = []
     feeds = tuple(
         spec

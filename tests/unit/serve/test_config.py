@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import avdetect
+from avdetect.errors import UsageError
+from avdetect.runtime.bundle_files import default_bundle_path
+from avdetect.serve.config_file import load_config
+from avdetect.serve.toml_lines import KeyLines, KeyPath
+
+EXAMPLE = Path(avdetect.__file__).parent / "assets" / "serve.toml"
+FEED = '[feeds.door]\nurl = "rtsp://camera/1"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "cameras.toml"
+    path.write_text(text)
+    return path
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    """Lines of the message, without the path."""
+    path = write(folder, text)
+    with pytest.raises(UsageError) as caught:
+        load_config(path)
+    return [line.removeprefix(f"{path}:") for line in str(caught.value).splitlines()]
+
+
+def test_the_example_has_no_mistake() -> None:
+    loaded = load_config(EXAMPLE)
+
+    assert [feed.name for feed in loaded.feeds] == ["door"]
+
+
+def test_everything_that_the_example_shows_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMERA_USER", "me")
+    monkeypatch.setenv("CAMERA_PASSWORD", "p@ss")
+    monkeypatch.setenv("AVDETECT_TOKEN", "x" * 32)
+    (tmp_path / "bundle").symlink_to(default_bundle_path())
+    lines = EXAMPLE.read_text().splitlines()
+    uncommented = [line.removeprefix("# ") if " = " in line or line.startswith("# [") else line for line in lines]
+
+    loaded = load_config(write(tmp_path, "\n".join(uncommented)))
+
+    [feed] = loaded.feeds
+    assert feed.address.url == "rtsp://me:p%40ss@camera.local/stream"
+    assert set(loaded.config.sinks) == {"hook", "home", "log", "siren"}
+    assert loaded.token == "x" * 32
+    assert loaded.classes(feed) == ("gunshot", "glass")
+    assert loaded.sinks("door") == ("home",)
+
+
+def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = """\
+[store]
+max_age = "a while"
+
+[sinks.phone]
+type = "pigeon"
+
+[feeds.door]
+url = "rtsp://camera/1"
+transport = "tpc"
+stall_timeot_s = 3
+thresholds = { siren = 2 }
+
+[feeds."back yard"]
+url = "rtsp://camera/2"
+
+[feeds.garage]
+"""
+
+    assert mistakes(tmp_path, text)[1:] == [
+        '2: store.max_age: must be a number and one of s, min, h, d, as in "30 d".',
+        "5: sinks.phone.type: must be one of webhook, mqtt, command, file.",
+        '9: feeds.door.transport: must be "tcp" or "udp", got "tpc".',
+        '10: feeds.door.stall_timeot_s: is no setting; did you mean "stall_timeout_s"?',
+        "11: feeds.door.thresholds.siren: must be less than or equal to 1, got 2.",
+        "13: feeds.back yard: a name has up to 64 letters, digits, - and _, and begins with a letter or a digit.",
+        "16: feeds.garage.url: is missing.",
+    ]
+
+
+def test_names_that_do_not_exist_are_mistakes(tmp_path: Path) -> None:
+    text = FEED + 'classes = ["sirens"]\nsinks = ["phone"]\nthresholds = { dragon = 0.5 }\n'
+
+    found = mistakes(tmp_path, text)
+
+    assert found[1:3] == [
+        '3: feeds.door.classes: no class is called "sirens"; did you mean "siren"?',
+        '4: feeds.door.sinks: no sink is called "phone"; there is none.',
+    ]
+    assert found[3].startswith('5: feeds.door.thresholds.dragon: no class is called "dragon"; there are gunshot, ')
+
+
+def test_a_page_that_others_can_reach_needs_a_token(tmp_path: Path) -> None:
+    [mistake] = mistakes(tmp_path, '[web]\nhost = "0.0.0.0"\n' + FEED)
+
+    assert mistake.startswith("2: web.host: ")
+    assert "token" in mistake
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[feeds.door]\nurl = "a" "b"\n', "2: Expected newline"),
+        ("", "1: feeds: is missing."),
+    ],
+)
+def test_a_file_that_cannot_be_understood(tmp_path: Path, text: str, expected: str) -> None:
+    assert mistakes(tmp_path, text)[0].startswith(expected)
+
+
+def test_a_bundle_that_is_not_there(tmp_path: Path) -> None:
+    [mistake] = mistakes(tmp_path, '[model]\nbundle = "mine/"\n' + FEED)
+
+    assert mistake == f"2: model.bundle: there is no bundle at {tmp_path / 'mine'}."
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read .*none.toml: No such file"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_credentials_come_from_elsewhere_and_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text("p/w\n")
+    monkeypatch.setenv("DOOR_USER", "me")
+    text = FEED + 'username_env = "DOOR_USER"\npassword_file = "secret"\n'
+
+    loaded = load_config(write(tmp_path, text))
+
+    assert loaded.feeds[0].address.url == "rtsp://me:p%2Fw@camera/1"
+    assert "p%2Fw" not in repr(loaded)
+    assert "p/w" not in repr(loaded)
+
+
+def test_a_variable_in_a_url_is_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '[feeds.door]\nurl = "rtsp://u:${DOOR_PASSWORD}@camera/1"\n'
+    monkeypatch.setenv("DOOR_PASSWORD", "hunter2")
+    assert load_config(write(tmp_path, text)).feeds[0].address.url == "rtsp://u:hunter2@camera/1"
+
+    monkeypatch.delenv("DOOR_PASSWORD")
+    assert mistakes(tmp_path, text) == ["1: feeds.door: the environment variable DOOR_PASSWORD is not set."]
+
+
+def test_what_was_set_is_not_shown_where_it_may_be_a_secret(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, FEED + 'password = ["hunter2"]\npasword = "hunter2"\n')
+
+    assert len(found) == 3
+    assert "hunter2" not in "".join(found)
+
+
+def test_paths_count_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    loaded = load_config(write(tmp_path, '[store]\nfolder = "kept"\n[sinks.log]\ntype = "file"\npath = "-"\n' + FEED))
+
+    assert loaded.config.store.folder == tmp_path / "kept"
+    assert loaded.feeds[0].clips is not None
+    assert loaded.feeds[0].clips.folder == tmp_path / "kept" / "clips"
+    assert loaded.config.sinks["log"].path == "-"  # type: ignore[union-attr]
+
+
+def test_rules_of_a_feed_are_laid_over_those_of_the_bundle(tmp_path: Path) -> None:
+    text = FEED + 'classes = ["siren"]\nthreshold = 0.9\ncooldown_s = 30\n'
+
+    [feed] = load_config(write(tmp_path, text)).feeds
+
+    [rule] = [rule for rule in feed.rules if rule is not None]
+    assert (rule.on, rule.cooldown_s) == (0.9, 30)
+
+
+def test_a_feed_that_is_switched_off_is_not_run(tmp_path: Path) -> None:
+    text = FEED + '[feeds.yard]\nurl = "rtsp://u:${NOT_SET}@camera/2"\nenabled = false\n'
+
+    assert [feed.name for feed in load_config(write(tmp_path, text)).feeds] == ["door"]
+
+
+def test_the_same_file_gives_the_same_feeds(tmp_path: Path) -> None:
+    path = write(tmp_path, FEED)
+
+    assert load_config(path).feeds == load_config(path).feeds
+
+
+DOCUMENT = """\
+top = 1
+
+# text
+[a.b] # more
+x = [
+  1,
+  2,
+]
+"quoted key" = '''
+[not.a.table]
+'''
+y.z = 3
+[c]
+u = { v = 1 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (("top",), 1),
+        (("a",), 4),
+        (("a", "b"), 4),
+        (("a", "b", "x", 1), 5),
+        (("a", "b", "quoted key"), 9),
+        (("a", "b", "y", "z"), 12),
+        (("c", "u", "v"), 14),
+        (("c", "missing"), 13),
+        (("missing",), 1),
+    ],
+)
+def test_the_line_of_a_key(path: KeyPath, line: int) -> None:
+    assert KeyLines(DOCUMENT).line(path) == line
