@@ -15,6 +15,7 @@ from avdetect.timebase import as_seconds
 
 __all__ = [
     "SCHEMA_VERSION",
+    "AlignmentSpec",
     "AudioSpec",
     "ClassSpec",
     "DetectorSpec",
@@ -23,6 +24,7 @@ __all__ = [
     "Manifest",
     "MotionSpec",
     "StateSpec",
+    "TextSpec",
     "VisualSpec",
 ]
 
@@ -132,6 +134,46 @@ class DetectorSpec(_Part):
     state: tuple[StateSpec, ...] = ()
 
 
+class TextSpec(_Part):
+    """The text encoder: ``input_ids``, ``attention_mask`` int64 ``[N, L]`` -> ``embedding`` float32 ``[N, D]``, of unit
+    length.
+    """
+
+    name: str
+    """Of the model."""
+    graph: str
+    tokenizer: str
+    """File of the tokenizers library."""
+    embedding_dim: PositiveInt
+    max_tokens: PositiveInt
+    """Of a phrase; more are cut off."""
+
+
+class AlignmentSpec(_Part):
+    """Sound and text in one space; ``avdetect.text.scoring`` has the formulas.
+
+    The audio graph streams as the detector does: ``audio`` ``[B, T, Da]``, ``present`` bool ``[B, T]`` and the state
+    tensors -> ``vectors`` ``[B, T, D]``, ``salience`` ``[B, T]`` and the next state; row ``k`` of an output belongs
+    to snippet ``k - lookahead_snippets`` of the stream. The text graph: ``phrases`` ``[B, N, Dt]``, ``places`` int64
+    ``[B, N]``, ``told`` bool ``[B, N]`` -> ``phrase_vectors`` ``[B, N, D]``, ``text_vector`` ``[B, D]``.
+    """
+
+    audio_graph: str
+    text_graph: str
+    joint_dim: PositiveInt
+    left_context_snippets: Annotated[int, Field(ge=0)]
+    lookahead_snippets: Annotated[int, Field(ge=0)]
+    state: tuple[StateSpec, ...] = ()
+    overall_weight: float
+    temporal_weight: float
+    order_weight: float
+    sharpness: float
+    """Of the attention of a phrase to time."""
+    relevance_scale: float
+    relevance_bias: float
+    """``sigmoid(scale * cosine + bias)`` is the relevance of a snippet to a phrase."""
+
+
 class EventRule(_Part):
     """How the event decoder turns the scores of one class into events.
 
@@ -189,6 +231,8 @@ class Manifest(_Part):
     motion: MotionSpec | None
     audio: AudioSpec | None
     detector: DetectorSpec
+    text: TextSpec | None = None
+    alignment: AlignmentSpec | None = None
     calibration: str = ""
     """How the rules' thresholds were chosen, in words."""
     provenance: dict[str, Any] = {}

@@ -213,13 +213,21 @@ class TextTower(nn.Module):
 
     def forward(self, phrases: Tensor, places: Tensor, present: Tensor) -> TextVectors:
         """See ``TextVectors``; ``phrases`` are embeddings of unit length, float ``[B, N, text_dim]``."""
-        # To the length of a vector of standard normal numbers, which layers are initialised for.
-        phrases = self.dropout(phrases * self._length)
+        phrases = self._scaled(phrases)
         hidden = self.input(phrases) + self.place(_sinusoids(places, self._hidden_dim))
         hidden = self.block(hidden[:, None], present[:, None])[:, 0]
         weights = self.salience(hidden)[..., 0].masked_fill(~present, _BLOCKED).softmax(-1)
         whole = functional.normalize(self.output((weights[..., None] * hidden).sum(1)), dim=-1)
         return TextVectors(functional.normalize(self.phrase(phrases), dim=-1), whole, places, present)
+
+    def phrase_vectors(self, phrases: Tensor) -> Tensor:
+        """Phrases on their own: embeddings of unit length, float ``[..., text_dim]`` -> unit vectors ``[..., D]``."""
+        return functional.normalize(self.phrase(self._scaled(phrases)), dim=-1)
+
+    def _scaled(self, phrases: Tensor) -> Tensor:
+        """To the length of a vector of standard normal numbers, which layers are initialised for."""
+        scaled: Tensor = self.dropout(phrases * self._length)
+        return scaled
 
 
 class AlignmentNet(nn.Module):

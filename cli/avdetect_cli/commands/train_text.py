@@ -1,0 +1,100 @@
+"""``avdetect train-text``: from sounds and what is said of them to an alignment."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avdetect_cli.options import BundleOption, DeviceOption, QuietOption
+from avdetect_cli.training import check_installed, extraction_progress, open_encoders, parse_settings, say
+from avdetect_cli.values import parse_classes
+
+__all__ = ["train_text"]
+
+_DATA = "What is learned from"
+_LEARNING = "How it is learned"
+
+
+def train_text(
+    manifest: Annotated[
+        Path,
+        typer.Argument(metavar="MANIFEST", help="A .jsonl or .csv of recordings and texts (docs/text.md)."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where checkpoint and logs go.")],
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            "--embeddings",
+            metavar="DIR",
+            help="Where encoded sounds are kept; what is missing is added.",
+            show_default="DIR/embeddings",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    text_encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--text-encoder",
+            metavar="FOLDER|NAME",
+            help="A sentence-transformers model: a folder, or its name on the Hugging Face hub.",
+            show_default="all-MiniLM-L6-v2",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(
+            "--leave-out",
+            metavar="A,B,C",
+            help="Classes not to learn from, to see what is made of the unknown.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="One setting, for instance recipe.stage_a_steps=1000; may be repeated; docs/text.md lists them.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", min=0, show_default="0", rich_help_panel=_LEARNING)
+    ] = None,
+    bundle: BundleOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Train an alignment of sound and text, from sounds with captions and recordings with texts.
+
+    Long tracks are composed of the sounds, with stories of what is heard in which order.
+    """
+    check_installed("torch", "pytorch_lightning", "safetensors", "sentence_transformers")
+    from avdetect.training.text.config import parse_text_config
+    from avdetect.training.text.recipe import train_text as run_training
+    from avdetect_export.text_graph import load_sentence_transformer
+
+    values = parse_settings(settings)
+    given = {
+        "manifest": manifest,
+        "output": output,
+        "embeddings": embeddings,
+        "text_encoder": text_encoder,
+        "leave_out": parse_classes(leave_out),
+    }
+    values |= {name: value for name, value in given.items() if value is not None}
+    run = values.setdefault("run", {})
+    if seed is not None:
+        run["seed"] = seed
+    if quiet or not sys.stderr.isatty():
+        run["progress"] = False
+    config = parse_text_config(values)
+    encoders = open_encoders(bundle, device)
+    model = load_sentence_transformer(config.text_encoder)
+    with extraction_progress(enabled=not quiet) as on_encoded:
+        checkpoint = run_training(config, encoders=encoders, text_model=model, on_encoded=on_encoded)
+    say(f"{checkpoint}: trained; `avdetect evaluate-text {checkpoint} MANIFEST` says how good it is.", quiet=quiet)
