@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from avdetect.serve.store import Store, StoredEvent
 
-__all__ = ["ClipLabel", "LabelledClips", "LeftOut", "labelled_clips"]
+__all__ = ["CLIP_MARGIN_S", "ClipLabel", "LabelledClips", "LeftOut", "labelled_clips"]
 
-LeftOut = Literal["no clip", "beside an event without an answer"]
+LeftOut = Literal["without a clip", "beside an event without an answer"]
+
+CLIP_MARGIN_S = 5.0
+"""Pre-roll and post-roll, where the configuration does not say otherwise."""
 
 _LONGEST_EVENT = timedelta(hours=1)
 """How long before a clip an event may have begun that still goes on in it."""
@@ -31,10 +34,10 @@ class ClipLabel:
     feed: str
     event_id: str
 
-    def as_row(self, folder: str = "") -> dict[str, object]:
+    def as_row(self, folder: Path) -> dict[str, object]:
         """A line of a training manifest, with the clip's path below ``folder``; the last two keys are for people."""
         label: dict[str, object] = {"classes": list(self.class_names)} if self.class_names else {"label": "normal"}
-        return {"video": str(PurePosixPath(folder, self.clip)), **label, "feed": self.feed, "event_id": self.event_id}
+        return {"video": Path(folder, self.clip).as_posix(), **label, "feed": self.feed, "event_id": self.event_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,12 @@ class LabelledClips:
     left_out: Counter[LeftOut] = field(default_factory=Counter)
     """How many answered events are not among them, and why."""
 
-    def as_jsonl(self, folder: str = "") -> str:
+    def as_jsonl(self, folder: Path = Path()) -> str:
         """A training manifest, for the reader of ``avdetect train``, with the clips' paths below ``folder``."""
         return "".join(json.dumps(clip.as_row(folder), ensure_ascii=False) + "\n" for clip in self.clips)
 
 
-def labelled_clips(store: Store, clips_folder: Path, *, margin_s: float = 5.0) -> LabelledClips:
+def labelled_clips(store: Store, clips_folder: Path, *, margin_s: float = CLIP_MARGIN_S) -> LabelledClips:
     """Label the clips of answered events with everything that is known to happen in them.
 
     A clip shows more than its own event: a dismissed siren may be heard through a confirmed crash. So a clip has the
@@ -68,7 +71,7 @@ def labelled_clips(store: Store, clips_folder: Path, *, margin_s: float = 5.0) -
     left_out: Counter[LeftOut] = Counter()
     for event in store.answers():
         if event.clip is None or not (clips_folder / event.clip).is_file():
-            left_out["no clip"] += 1
+            left_out["without a clip"] += 1
             continue
         shown = [event, *_others_in(event, margin, store)]
         class_names = tuple(dict.fromkeys(other.event.label for other in shown if other.answer == "confirmed"))

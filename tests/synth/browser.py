@@ -39,8 +39,9 @@ class Browser:
     def _send(self, method: str, path: str, body: object = None) -> Any:
         return _request(method, f"{self._session_url}/{path}", body)
 
-    def open(self, page: Path) -> None:
-        self._send("POST", "url", {"url": page.as_uri()})
+    def open(self, page: Path | str) -> None:
+        """A file or an address."""
+        self._send("POST", "url", {"url": page if isinstance(page, str) else page.as_uri()})
 
     def run(self, script: str) -> Any:
         """Value that the body of a function gives back; a promise is awaited."""

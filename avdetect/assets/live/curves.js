@@ -135,7 +135,7 @@ export function drawSmall(canvas, feed, view, now) {
     context.fillStyle = styleOf(event.colour);
     context.fillRect(span.left, 0, span.width, STRIP);
   }
-  drawCurve(context, fused, view, box, styleOf("--fused"), { filled: true, width: 1.8 });
+  drawCurve(context, fused, view, box, styleOf("--fused"), { filled: true, width: 2 });
   drawCurve(context, runsOf(feed.rows, "visual", feed.chosen, view, hop), view, box, styleOf("--seen"), { filled: false, width: 1.1 });
   drawCurve(context, runsOf(feed.rows, "audio", feed.chosen, view, hop), view, box, styleOf("--heard"), { filled: false, width: 1.1 });
 }
@@ -160,7 +160,7 @@ export function drawLarge(canvas, feed, view, now) {
     context.fillStyle = styleOf("--line");
     for (const level of [0, 0.5, 1]) context.fillRect(box.left, Math.round(box.top + box.height * (1 - level)), box.width, 1);
     drawHoles(context, runs, view, box, hatch);
-    drawCurve(context, runs, view, box, styleOf(lane.colour), { filled: true, width: 1.6 });
+    drawCurve(context, runs, view, box, styleOf(lane.colour), { filled: true, width: 2 });
     context.fillStyle = styleOf(lane.colour);
     context.textAlign = "right";
     context.font = `600 ${context.font.replace(/^600 /, "")}`;

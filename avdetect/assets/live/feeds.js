@@ -84,7 +84,7 @@ export function markEvent(event) {
   for (const [id, { stage, ended_at }] of feed.events) {
     if (stage === "closed" && secondsOf(ended_at) < serverNow() - KEPT_S) feed.events.delete(id);
   }
-  redrawFeeds();
+  refreshTexts();
 }
 
 /** Forget the curves: the service began anew, and so did its numbers. */
@@ -98,7 +98,6 @@ export async function fetchScores() {
     feed.rows = [...feed.rows, ...scores.filter((row) => !known.has(row.sequence))].sort((a, b) => a.sequence - b.sequence);
   }));
   refreshTexts();
-  redrawFeeds();
 }
 
 function makeCard(name) {
@@ -125,7 +124,6 @@ export function openFeed(name) {
   $("detail-gaps").open = false;
   if (name) { listClasses(); $("detail").scrollIntoView({ block: "nearest" }); }
   refreshTexts();
-  redrawFeeds();
   onChosen(name ?? "");
 }
 
@@ -198,7 +196,7 @@ function refreshTexts() {
   $("feeds-summary").textContent = feeds.size ? `${running} of ${feeds.size} live` : "";
   $("tab-feeds-count").textContent = feeds.size ? `${running}/${feeds.size}` : "";
   if (opened) refreshDetail(feeds.get(opened));
-  else redrawFeeds(); // the curves of a feed that is silent move too
+  redrawFeeds(); // the curves of a feed that is silent move too
 }
 
 function refreshDetail({ status }) {
@@ -207,7 +205,6 @@ function refreshDetail({ status }) {
   $("detail-facts").textContent = [
     `${WORDS[status.state]} for ${duration(serverNow() - secondsOf(status.since))}`, latency, ...numbersOf(status), status.message,
   ].filter(Boolean).join(" · ");
-  redrawFeeds();
 }
 
 function readOut(clientX) {

@@ -96,7 +96,7 @@ addEventListener("schemechange", () => { forgetStyles(); redrawFeeds(); });
 
 function showTab(name) {
   document.body.dataset.tab = name;
-  for (const tab of ["feeds", "events"]) $(`tab-${tab}`).setAttribute("aria-selected", String(tab === name));
+  for (const tab of ["feeds", "events"]) $(`tab-${tab}`).setAttribute("aria-pressed", String(tab === name));
   redrawFeeds();
 }
 $("tab-feeds").addEventListener("click", () => showTab("feeds"));

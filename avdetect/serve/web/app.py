@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
@@ -15,6 +14,8 @@ from starlette.staticfiles import StaticFiles
 
 import avdetect
 from avdetect.errors import StoreError
+from avdetect.serve.labels import CLIP_MARGIN_S
+from avdetect.serve.metrics import Metrics
 from avdetect.serve.state import ServiceState
 from avdetect.serve.store import Store
 from avdetect.serve.web.auth import LOOPBACK_HOSTS, Gate, Token
@@ -26,15 +27,20 @@ from avdetect.serve.web.routes_page import STATIC_FOLDER, page_router
 from avdetect.serve.web.routes_probes import probes_router
 from avdetect.serve.web.security_headers import SecurityHeaders
 
-if TYPE_CHECKING:
-    from avdetect.serve.metrics import Metrics
-
 __all__ = ["create_app"]
 
 _MIN_COMPRESSED_BYTES = 1000
 
 
-def create_app(state: ServiceState, store: Store, metrics: Metrics, token: str | None, clips_folder: Path) -> FastAPI:
+def create_app(
+    state: ServiceState,
+    store: Store,
+    metrics: Metrics,
+    token: str | None,
+    clips_folder: Path,
+    *,
+    clip_margin_s: float = CLIP_MARGIN_S,
+) -> FastAPI:
     """The page, the interface, the probes.
 
     Args:
@@ -43,6 +49,7 @@ def create_app(state: ServiceState, store: Store, metrics: Metrics, token: str |
         metrics: what ``/metrics`` shows.
         token: what requests must bring along; ``None`` lets everyone in who asks under a loopback name.
         clips_folder: of the clips and thumbnails; nothing else is served from it, and nothing outside it.
+        clip_margin_s: how much of the time before and after an event its clip shows, pre-roll and post-roll.
     """
     secret = None if token is None else Token(token)
     streams = EventStreams(state)
@@ -64,7 +71,7 @@ def create_app(state: ServiceState, store: Store, metrics: Metrics, token: str |
     app.add_exception_handler(StoreError, _store_failed)
     app.include_router(page_router(secret))
     app.include_router(feeds_router(state, streams))
-    app.include_router(events_router(store, clips_folder))
+    app.include_router(events_router(store, clips_folder, clip_margin_s))
     app.include_router(files_router(clips_folder))
     app.include_router(probes_router(state, metrics))
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER), "static")

@@ -23,7 +23,7 @@ EventId = Annotated[str, Path(description="As in the list of events.")]
 _NO_EVENT: dict[int | str, dict[str, Any]] = {404: {"description": "No such event"}}
 
 
-def events_router(store: Store, clips_folder: FilePath) -> APIRouter:
+def events_router(store: Store, clips_folder: FilePath, clip_margin_s: float) -> APIRouter:
     """Routes that read the store, and the one that writes to it."""
     router = APIRouter(prefix="/api", tags=["events"])
 
@@ -74,7 +74,7 @@ def events_router(store: Store, clips_folder: FilePath) -> APIRouter:
     def labels() -> Response:
         """The answers as a manifest for `avdetect train`, to be put into the folder of the clips."""
         return Response(
-            labelled_clips(store, clips_folder).as_jsonl(),
+            labelled_clips(store, clips_folder, margin_s=clip_margin_s).as_jsonl(),
             media_type="application/x-ndjson",
             headers={"Content-Disposition": 'attachment; filename="labels.jsonl"'},
         )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from avdetect.serve.metrics import Metrics
 from avdetect.serve.state import ServiceState
-
-if TYPE_CHECKING:
-    from avdetect.serve.metrics import Metrics
 
 __all__ = ["probes_router"]
 

@@ -1,0 +1,94 @@
+"""A service as the web page sees it: real state, store, metrics and server; only the feeds are played."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from avdetect.events.event import Event, Modality, SnippetScore
+from avdetect.events.feed_event import EventStage, FeedEvent
+from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
+from avdetect.serve.listener import FeedState, FeedStatus, ScoredSnippet
+from avdetect.serve.metrics import Metrics
+from avdetect.serve.state import ServiceState
+from avdetect.serve.store import Store
+from avdetect.serve.web.app import create_app
+from avdetect.serve.web.server import WebServer
+from avdetect.timebase import Span
+
+HOP_S = 0.64
+
+
+@dataclass(frozen=True)
+class LiveService:
+    """A running web server and what it shows."""
+
+    state: ServiceState
+    store: Store
+    clips_folder: Path
+    url: str
+
+    def add_feed(self, name: str, state: FeedState = "running", message: str = "", **counts: int) -> None:
+        """A feed for which all classes are wanted."""
+        status = FeedStatus(name, state, datetime.now(UTC) - timedelta(minutes=2), message, **counts)
+        self.state.set_feed(status, [entry.name for entry in self.state.classes])
+
+    def score(
+        self,
+        feed: str,
+        fused: Sequence[float],
+        *,
+        at_unix_s: float | None = None,
+        heard: bool = True,
+        seen: bool = True,
+    ) -> None:
+        """Report the scores of a snippet; what was heard and seen is given as a little less."""
+        scores = np.asarray(fused, np.float32)
+        span = Span(0.0, HOP_S)
+        snippet = SnippetScore(0, span, scores, scores * np.float32(0.9), scores * np.float32(0.6), heard, seen)
+        at = time.time() if at_unix_s is None else at_unix_s
+        self.state.on_score(ScoredSnippet(feed, snippet, at_unix_s=at, latency_s=0.85, compute_s=0.21))
+
+    def report(self, event: FeedEvent) -> None:
+        """Store an event, then tell the page."""
+        self.store.record_event(event)
+        self.state.on_event(event)
+
+
+def make_event(
+    event_id: str,
+    *,
+    feed: str = "gate",
+    label: str = "gunshot",
+    started_at: datetime | None = None,
+    length_s: float = 2.0,
+    stage: EventStage = "closed",
+    confidence: float = 0.8,
+    modality: Modality = "audio",
+    clip: str | None = None,
+    thumbnail: str | None = None,
+) -> FeedEvent:
+    """An event, by default one that began ten seconds ago."""
+    start = started_at or datetime.now(UTC) - timedelta(seconds=10)
+    end, peak = start + timedelta(seconds=length_s), start + timedelta(seconds=length_s / 2)
+    event = Event(label, 100.0, 100.0 + length_s, 100.0 + length_s / 2, confidence, modality)
+    return FeedEvent(event_id, feed, stage, event, start, end, peak, clip=clip, thumbnail=thumbnail)
+
+
+@contextmanager
+def live_service(folder: Path, *, token: str | None = None, port: int = 0) -> Iterator[LiveService]:
+    """Serve on a free port of this machine, and stop; what was stored in ``folder`` before is there again."""
+    clips_folder = folder / "clips"
+    clips_folder.mkdir(exist_ok=True)
+    state = ServiceState(read_manifest(default_bundle_path()))
+    with Store(folder / "store.db") as store:
+        app = create_app(state, store, Metrics(), token, clips_folder)
+        with WebServer(app, "127.0.0.1", port) as server:
+            state.set_ready(True)
+            yield LiveService(state, store, clips_folder, f"http://127.0.0.1:{server.port}")
