@@ -19,6 +19,7 @@ from avdetect.errors import BundleError, UsageError
 from avdetect.events.rules import rules_for, with_overrides
 from avdetect.manifest import EventRule, Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
+from avdetect.serve.clip_requests import ClipOptions
 from avdetect.serve.config import (
     ClipSettings,
     Config,
@@ -29,7 +30,7 @@ from avdetect.serve.config import (
     WebSettings,
 )
 from avdetect.serve.credentials import expand_variables, with_credentials
-from avdetect.serve.live_feed import ClipOptions, FeedSpec
+from avdetect.serve.live_feed import FeedSpec
 from avdetect.serve.secrets import Secret
 from avdetect.serve.sinks.settings import CommandSettings, FileSettings, MqttSettings, WebhookSettings
 from avdetect.serve.supervisor import FeedAddress
@@ -157,7 +158,7 @@ def _feed(
     clips = None
     if config.clips.enabled and feed.clips:
         folder = config.store.folder / CLIPS_FOLDER
-        clips = ClipOptions(folder, config.clips.pre_roll_s, config.clips.post_roll_s)
+        clips = ClipOptions(folder, config.clips.pre_roll_s, config.clips.post_roll_s, early=True)
     return FeedSpec(name, FeedAddress(url, feed.options), rules, clips, ends=feed.realtime and not feed.loop)
 
 

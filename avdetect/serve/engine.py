@@ -18,8 +18,9 @@ from avdetect.events.feed_event import FeedEvent, FeedGap
 from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, encode
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.scorer import StreamingScorer
+from avdetect.serve.clip_requests import clip_ready
 from avdetect.serve.feed_track import GapOver, Report
-from avdetect.serve.listener import ClipReady, EngineListener, ScoredSnippet
+from avdetect.serve.listener import EngineListener, ScoredSnippet
 from avdetect.serve.live_feed import EngineOptions, FeedSpec, LiveFeed
 from avdetect.serve.messages import ClipCut, FromFeed, SnippetReady
 from avdetect.serve.supervisor import Exited, FeedTarget, run_feed
@@ -138,8 +139,7 @@ class Engine:
 
     def _handle(self, feed: LiveFeed, message: FromFeed | Exited) -> None:
         if isinstance(message, ClipCut):
-            ready = ClipReady(feed.spec.name, message.request, message.clip, message.thumbnail, message.message)
-            self._listener.on_clip(ready)
+            self._listener.on_clip(clip_ready(feed.spec.name, message))
         else:
             self._report(feed, feed.take(message))
 
@@ -166,8 +166,7 @@ class Engine:
                     self._listener.on_score(report)
                 case FeedEvent():
                     self._listener.on_event(report)
-                    if report.stage == "closed":
-                        feed.cut_clip(report)
+                    feed.ask_for_clips(report)
                 case FeedGap():
                     self._listener.on_gap(report)
                 case GapOver():

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from avdetect.manifest import EventRule
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.scorer import StreamingScorer
 from avdetect.serve.listener import ScoredSnippet
-from avdetect.serve.messages import CutClip, SnippetReady, StretchBegan
+from avdetect.serve.messages import SnippetReady, StretchBegan
 from avdetect.timebase import Span, snippet_span
 
 __all__ = ["FeedTrack", "GapOver", "Report"]
@@ -78,7 +77,10 @@ class FeedTrack:
         self._stretch: _Stretch | None = None
         self._unscored_unix_s: deque[float] = deque()  # when each snippet that waits for its score came in
         self._open: dict[tuple[str, float], FeedEvent] = {}
-        self._number, self._start_s = 0, 0.0  # of the last stretch
+        self.stretch = 0
+        """Number of the last stretch: what has just been reported is in it."""
+        self.stretch_start_s = 0.0
+        """Media time of the feed at its origin."""
         self._end_s = 0.0  # how far media have come in
         self._seen_end_s = 0.0  # how far they have been scored
         self._first_origin_unix_s: float | None = None
@@ -103,7 +105,7 @@ class FeedTrack:
             self._shift_s = process_origin_unix_s - self._first_origin_unix_s
         start_s = max(began.start_s + self._shift_s, self._end_s)  # also where a wall clock was set back
         self._stretch = _Stretch(start_s, began.origin_unix_s, StreamingScorer(self._bundle, max_chunk_snippets=1))
-        self._number, self._start_s = began.stretch, start_s
+        self.stretch, self.stretch_start_s = began.stretch, start_s
         self._unscored_unix_s.clear()
         self._end_s = start_s
         if self._outage is None:
@@ -158,18 +160,6 @@ class FeedTrack:
             reports.append(GapOver(replace(self._outage, ended_at=_utc(now_unix_s))))
             self._outage = None
         return reports
-
-    def cut(self, event: FeedEvent, pre_roll_s: float, post_roll_s: float, folder: Path) -> CutClip:
-        """What to ask the feed's process for, to have the clip of an event that has just been reported."""
-        number, start_s = self._number, self._start_s
-        return CutClip(
-            request=event.id,
-            stretch=number,
-            start_s=max(event.event.start_s - start_s - pre_roll_s, 0.0),
-            end_s=event.event.end_s - start_s + post_roll_s,
-            thumbnail_s=event.event.peak_s - start_s,
-            folder=folder,
-        )
 
     def _skip(self, stretch: _Stretch, num_missing: int, received_unix_s: float, now_unix_s: float) -> list[Report]:
         """Tell the detector of snippets that were not seen; of more than it remembers, to forget all."""

@@ -67,6 +67,8 @@ class ClipReady:
     clip: Path | None
     thumbnail: Path | None
     message: str = ""
+    early: bool = False
+    """Whether it shows the beginning only; the whole clip follows when the event has closed."""
 
 
 class EngineListener(Protocol):
@@ -93,7 +95,7 @@ class EngineListener(Protocol):
         ...
 
     def on_clip(self, ready: ClipReady) -> None:
-        """The answer to a clip that an event asked for, some time after the event closed."""
+        """The clip of an event is there, or will never be."""
         ...
 
     def on_turn(self) -> None:

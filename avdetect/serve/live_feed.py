@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from avdetect.events.feed_event import FeedEvent
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.manifest import EventRule
 from avdetect.media.backoff import Backoff
 from avdetect.runtime.bundle import Bundle
+from avdetect.serve.clip_requests import ClipOptions, clip_requests
 from avdetect.serve.feed_track import FeedTrack, Report
 from avdetect.serve.listener import FeedState, FeedStatus
 from avdetect.serve.messages import (
@@ -27,18 +27,9 @@ from avdetect.serve.messages import (
 )
 from avdetect.serve.supervisor import Exited, FeedAddress, FeedProcess, FeedTarget
 
-__all__ = ["ClipOptions", "EngineOptions", "FeedSpec", "LiveFeed"]
+__all__ = ["EngineOptions", "FeedSpec", "LiveFeed"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ClipOptions:
-    """What to keep of the media around an event."""
-
-    folder: Path
-    pre_roll_s: float = 5.0
-    post_roll_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +155,12 @@ class LiveFeed:
             self._set_state(self.status.state, self.status.message)
         return reports
 
-    def cut_clip(self, event: FeedEvent) -> None:
-        """Ask for the clip of an event that has just been reported as closed."""
-        clips = self.spec.clips
-        if clips is not None and self._process is not None:
-            self._process.send(self._track.cut(event, clips.pre_roll_s, clips.post_roll_s, clips.folder))
+    def ask_for_clips(self, event: FeedEvent) -> None:
+        """Ask for the clips of an event that has just been reported."""
+        if self.spec.clips is None or self._process is None:
+            return
+        for request in clip_requests(event, self.spec.clips, self._track.stretch, self._track.stretch_start_s):
+            self._process.send(request)
 
     def tend(self) -> None:
         """Start what is due, kill what hangs. Called a few times a second."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from avdetect.errors import StoreError
 from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.serve.clip_requests import replaced_files
 from avdetect.serve.delivery import Dispatcher
 from avdetect.serve.listener import ClipReady, FeedStatus, ScoredSnippet
 from avdetect.serve.metrics import Metrics
@@ -124,9 +125,9 @@ class Reporter:
         sinks = self._sinks_of(ready.feed)
 
         def store() -> None:
-            self._store.attach_clip(
-                ready.event_id, clip, thumbnail, sinks
-            )  # of a lost event, retention takes the files
+            self._store.attach_clip(ready.event_id, clip, thumbnail, sinks)
+            for path in replaced_files(ready):
+                path.unlink(missing_ok=True)
 
         self._keep(store)
         self._state.on_clip(ready)

@@ -164,9 +164,10 @@ def _watch(
 ) -> None:
     from avdetect.media.redaction import redacted
     from avdetect.runtime.bundle import Bundle
+    from avdetect.serve.clip_requests import ClipOptions
     from avdetect.serve.credentials import expand_variables
     from avdetect.serve.engine import Engine
-    from avdetect.serve.live_feed import ClipOptions, FeedSpec
+    from avdetect.serve.live_feed import FeedSpec
     from avdetect.serve.signals import on_signals, stop_or_abort
     from avdetect.serve.supervisor import FeedAddress
 
