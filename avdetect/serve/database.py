@@ -20,7 +20,7 @@ _JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 class Database:
-    """One connection to write and one to read, each used by one thread at a time, so that neither waits for the other.
+    """One connection to write, for one thread at a time, and one for each reader: nobody waits for readers.
 
     ``synchronous=FULL`` makes a commit in WAL mode wait until the log is on the disk. With ``NORMAL`` a power cut would
     undo the last commits, and an event that a sink has got would be unknown afterwards.
@@ -34,7 +34,9 @@ class Database:
         """
         self.path = path
         self._write_lock = threading.Lock()
-        self._read_lock = threading.Lock()
+        self._idle_lock = threading.Lock()
+        self._idle_readers: list[sqlite3.Connection] = []
+        self._closed = False
         self._owned: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         try:
@@ -44,8 +46,7 @@ class Database:
                 else:
                     self._owned = _own(path)
                     self._writer = self._open_writer()
-                self._reader = _connect(path)
-                self._reader.execute("PRAGMA query_only = ON")
+                self._idle_readers.append(_reader(path))
         except BaseException:
             self.close()
             raise
@@ -80,8 +81,20 @@ class Database:
         Raises:
             StoreError: the disk fails.
         """
-        with self._read_lock, _explained(self.path):
-            yield self._reader
+        with self._idle_lock:
+            if self._closed:
+                raise StoreError(f"{self.path} has been closed.")
+            idle = self._idle_readers.pop() if self._idle_readers else None
+        with _explained(self.path):
+            connection = idle or _reader(self.path)
+            try:
+                yield connection
+            finally:
+                with self._idle_lock:
+                    if self._closed:
+                        connection.close()
+                    else:
+                        self._idle_readers.append(connection)
 
     def size_bytes(self) -> int:
         """What the rows take; free pages and the write-ahead log, which ``shrink`` gives back, are left out."""
@@ -101,10 +114,16 @@ class Database:
 
     def close(self) -> None:
         """Let go of the file; may be called twice."""
-        with self._write_lock, self._read_lock:
-            for connection in (getattr(self, "_reader", None), self._writer, self._owned):
-                if connection is not None:
-                    connection.close()
+        with self._idle_lock:
+            self._closed = True
+            for reader in self._idle_readers:
+                reader.close()
+            self._idle_readers.clear()
+        with self._write_lock:
+            if self._writer is not None:
+                self._writer.close()
+            if self._owned is not None:
+                self._owned.close()
 
     def _require_current_version(self) -> None:
         if not self.path.exists():
@@ -135,6 +154,12 @@ class Database:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    connection = _connect(path)
+    connection.execute("PRAGMA query_only = ON")
     return connection
 
 

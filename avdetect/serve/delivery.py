@@ -114,19 +114,24 @@ class Dispatcher:
             worker.wait_until_idle(max(0.0, deadline - time.monotonic()))
         return sum(self.backlog().values())
 
-    def close(self, timeout_s: float = 5.0) -> None:
+    def close(self, timeout_s: float = 2.0) -> None:
         """Stop delivering and close the sinks.
 
         Args:
-            timeout_s: for the attempts under way.
+            timeout_s: for the attempts under way; after that their sinks are closed under them, and once more for those
+                that hang all the same: their threads are left behind.
         """
-        deadline = time.monotonic() + timeout_s
         for worker in self._workers:
             worker.stop()
-        for worker in self._workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
+        self._join(timeout_s)
         for sink in self._sinks:
             sink.close()
+        self._join(timeout_s)
+
+    def _join(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +194,8 @@ class _Worker:
                     self._deliver(delivery)
                     num_failures = 0
             except Exception as error:  # a mistake of ours, too, must not end the deliveries for good
+                if self._stopping:
+                    return
                 num_failures += 1
                 self._journal.failed(error)
                 asked_s = error.retry_after_s if isinstance(error, DeliveryError) else None

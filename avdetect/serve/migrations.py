@@ -37,9 +37,10 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX events_by_time ON events (started_at_us, position);
     CREATE INDEX events_by_feed ON events (feed, started_at_us, position);
+    CREATE INDEX events_by_label ON events (label, started_at_us, position);
     CREATE INDEX events_by_end ON events (ended_at_us);
     CREATE INDEX events_open ON events (position) WHERE stage <> 'closed';
-    CREATE INDEX events_answered ON events (position) WHERE answer IS NOT NULL;
+    CREATE INDEX events_answered ON events (started_at_us, position) WHERE answer IS NOT NULL;
 
     CREATE TABLE gaps (
         position INTEGER PRIMARY KEY AUTOINCREMENT,

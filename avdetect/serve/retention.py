@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -116,14 +118,22 @@ class _Folder:
         self._changed_unix_s: dict[str, float] = {}
         if not path.exists():
             return
+        try:
+            self._look()
+        except OSError as error:
+            raise OutputError(f"cannot look for old clips in {path}: {error.strerror or error}.") from error
         if not os.access(path, os.W_OK | os.X_OK):
             raise OutputError(f"cannot delete old clips in {path}: its permissions forbid it.")
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    self.sizes[entry.name] = status.st_size
-                    self._changed_unix_s[entry.name] = status.st_mtime
+
+    def _look(self) -> None:
+        for path in self._path.iterdir():
+            if not _OURS.fullmatch(path.name):
+                continue
+            with suppress(FileNotFoundError):  # renamed meanwhile, as unfinished files are
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    self.sizes[path.name] = status.st_size
+                    self._changed_unix_s[path.name] = status.st_mtime
 
     def size_bytes(self) -> int:
         return sum(self.sizes.values())

@@ -253,12 +253,15 @@ class Store:
 
     def expired(self, ended_before: datetime, limit: int) -> list[Prunable]:
         """The oldest closed events that ended so early, but none that is undelivered or has an answer."""
-        wanted = f"stage = 'closed' AND ended_at_us < ? AND answer IS NULL AND NOT {_UNDELIVERED}"
-        return self._prunable(wanted, "ended_at_us", micros(ended_before), limit)
+        return self._prunable(f"answer IS NULL AND NOT {_UNDELIVERED} AND ended_at_us < ?", micros(ended_before), limit)
 
     def most_dispensable(self, limit: int) -> list[Prunable]:
         """Closed events, the oldest first; those with an answer after the others, the undelivered after all."""
-        return self._prunable("stage = 'closed'", "undelivered, answer IS NOT NULL, ended_at_us", limit)
+        return (
+            self._prunable(f"answer IS NULL AND NOT {_UNDELIVERED}", limit)
+            or self._prunable(f"answer IS NOT NULL AND NOT {_UNDELIVERED}", limit)
+            or self._prunable(_UNDELIVERED, limit)
+        )
 
     def forget_events(self, event_ids: Sequence[str]) -> None:
         """Delete events, and their deliveries with them."""
@@ -300,10 +303,10 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _prunable(self, condition: str, order: str, *values: object) -> list[Prunable]:
+    def _prunable(self, condition: str, *values: object) -> list[Prunable]:
         query = f"""
             SELECT id, clip, thumbnail, ended_at_us, {_UNDELIVERED} AS undelivered FROM events
-            WHERE {condition} ORDER BY {order} LIMIT ?
+            WHERE stage = 'closed' AND {condition} ORDER BY ended_at_us LIMIT ?
         """
         with self._database.reading() as connection:
             return [

@@ -88,6 +88,21 @@ class MqttSettings(SecretSettings):
             return TlsSettings() if value else None
         return value
 
+    @field_validator("host")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        try:
+            value.encode("idna")
+        except UnicodeError as error:
+            raise ValueError("is no name of a host") from error
+        return value
+
+    @model_validator(mode="after")
+    def _whose_password(self) -> Self:
+        if self.password is not None and self.username is None:
+            raise ValueError("`password` needs `username`")
+        return self
+
     @property
     def chosen_port(self) -> int:
         """The port, or the usual one."""

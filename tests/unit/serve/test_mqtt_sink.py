@@ -309,8 +309,10 @@ def test_the_usual_port_depends_on_encryption() -> None:
         {"prefix": ""},
         {"port": 0},
         {"host": ""},
-        {"tls": {"cert": "c"}},
-        {"qos": 2},
+        {"host": "a..b"},
+        {"password": "hunter2"},
+        {"tls": {"cert": "only.pem"}},
+        {"topic": "a"},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:

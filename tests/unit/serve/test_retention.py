@@ -185,5 +185,14 @@ def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_deleted(store: 
         clips.chmod(stat.S_IRWXU)
 
 
+def test_a_folder_of_clips_that_is_none_is_named_and_nothing_is_deleted(store: Store, tmp_path: Path) -> None:
+    store.record_event(an_event(stage="closed", started_at=NOON - 8 * DAY))
+    (tmp_path / "clips").touch()
+
+    with pytest.raises(OutputError, match="cannot look for old clips in .*clips: Not a directory"):
+        prune(store, tmp_path / "clips", now=NOON, max_age=7 * DAY)
+    assert len(store.events()) == 1
+
+
 def _disk_bytes(store: Store) -> int:
     return sum(path.stat().st_size for path in store.path.parent.glob(f"{store.path.name}*"))
