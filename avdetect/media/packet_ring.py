@@ -86,7 +86,7 @@ class PacketRing:
         return [self._copied(packet) for packet in packets]
 
     def _copied(self, packet: Packet[Stream]) -> Packet[MediaStream]:
-        copy: Packet[MediaStream] = Packet(packet)  # type: ignore[arg-type]  # any buffer will do
+        copy: Packet[MediaStream] = Packet(packet)  # type: ignore[arg-type, assignment]  # any buffer will do
         copy.stream = self._copies[packet.stream_index]
         copy.time_base = packet.time_base
         copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration

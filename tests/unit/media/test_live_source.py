@@ -1,0 +1,390 @@
+"""Live sources over real connections: what comes out, when, and how they end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avdetect.manifest import AudioSpec, ClassSpec, DetectorSpec, FileEntry, Manifest, MotionSpec, VisualSpec
+from avdetect.media import live_input
+from avdetect.media.live_input import ConnectError
+from avdetect.media.live_options import LiveOptions
+from avdetect.media.live_source import LiveSource
+from avdetect.media.source import open_source
+from avdetect.snippets.assembler import SnippetAssembler
+from avdetect.snippets.grid import stream_plan
+from avdetect.snippets.snippet import Snippet
+from avdetect.stage import through
+from tests.synth import feeds
+from tests.synth.media import EVENT_S, MediaFactory
+
+MANIFEST = Manifest(
+    schema_version="1.0",
+    name="test",
+    version="1",
+    created="2026-01-01T00:00:00Z",
+    hop_s=0.64,
+    classes=(ClassSpec(name="bang"),),
+    visual=VisualSpec(graph="g", frames_per_snippet=1, width=32, height=32, embedding_dim=1),
+    motion=MotionSpec(graph="g", cells_per_snippet=8, width=80, height=60, embedding_dim=1),
+    audio=AudioSpec(graph="g", rate_hz=16_000, window_samples=15_600, embedding_dim=1),
+    detector=DetectorSpec(graph="g", left_context_snippets=1, lookahead_snippets=0, embedding_dim=1),
+    files=(FileEntry(path="g", sha256="0" * 64, size=1),),
+)
+PLAN = stream_plan(MANIFEST)
+OPTIONS = LiveOptions(open_timeout_s=5, stall_timeout_s=2)
+LENGTH_S = 3.0
+
+
+class Watched:
+    """All that came of a source."""
+
+    def __init__(self, url: str, options: LiveOptions = OPTIONS) -> None:
+        self.snippets: list[Snippet] = []
+        self.waits_s: list[float] = []
+        """From the last packet that a snippet needed to the snippet."""
+        self.ages_s: list[float] = []
+        """From the end of a snippet, by the wall clock, to its arrival."""
+        with LiveSource(url, PLAN, options) as source:
+            self.info = source.info
+            assembler = assembler_for(source)
+            for item in source.packets():
+                for snippet in assembler.push(item):
+                    self._see(snippet, source)
+            for snippet in assembler.flush():
+                self._see(snippet, source)
+            assert source.end is not None
+            self.end = source.end
+            self.damage = source.damage
+
+    def _see(self, snippet: Snippet, source: LiveSource) -> None:
+        now = time.time()
+        self.snippets.append(snippet)
+        self.waits_s.append(now - source.received_unix_s)
+        self.ages_s.append(now - source.origin_unix_s - snippet.span.end_s)
+
+    @property
+    def end_s(self) -> float:
+        return self.snippets[-1].span.end_s
+
+
+def assembler_for(source: LiveSource) -> SnippetAssembler:
+    info = source.info
+    return SnippetAssembler(
+        MANIFEST, has_video=info.video_codec is not None, has_audio=info.audio_codec is not None, max_lag_s=1.0
+    )
+
+
+def file_snippets(path: Path) -> list[Snippet]:
+    with open_source(path, PLAN) as source:
+        info = source.info
+        assembler = SnippetAssembler(
+            MANIFEST, has_video=info.video_codec is not None, has_audio=info.audio_codec is not None
+        )
+        return list(through(source.packets(), assembler))
+
+
+def assert_same(left: list[Snippet], right: list[Snippet]) -> None:
+    assert [snippet.span for snippet in left] == [snippet.span for snippet in right]
+    for one, other in zip(left, right, strict=True):
+        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.luma, other.luma)
+        np.testing.assert_array_equal(one.luma_time_s, other.luma_time_s)
+        np.testing.assert_array_equal(one.waveform, other.waveform)
+        assert (one.audio_present, one.visual_present) == (other.audio_present, other.visual_present)
+
+
+@contextmanager
+def serving(data: bytes, duration_s: float, *, then_silent: bool = False) -> Iterator[str]:
+    """A TCP server that sends ``data`` to everyone who connects, at the speed at which it plays."""
+    silenced = threading.Event()
+
+    def play(connection: socket.socket, number: int) -> None:
+        feeds.send_in_time(connection, data, duration_s)
+        if then_silent:
+            silenced.wait()
+
+    try:
+        with feeds.tcp_server(play) as url:
+            yield url
+    finally:
+        silenced.set()
+
+
+@pytest.fixture(scope="module")
+def clip(media: MediaFactory) -> Path:
+    return media.flash_and_tone("live.ts", duration_s=LENGTH_S)
+
+
+def test_the_snippets_of_a_stream_are_those_of_the_file(clip: Path) -> None:
+    with serving(clip.read_bytes(), LENGTH_S) as url:
+        watched = Watched(url)
+
+    assert_same(watched.snippets, file_snippets(clip))
+    assert watched.end.reason == "ended"
+    assert watched.info.video_codec == "h264"
+    assert watched.info.audio_codec == "aac"
+
+
+def test_the_snippets_that_ffmpeg_sends_over_tcp_are_those_of_the_file(clip: Path) -> None:
+    port = feeds.free_port()
+    url = f"tcp://{feeds.LOOPBACK}:{port}"
+    with feeds.running(feeds.sending(clip, f"{url}?listen=1", "-f", "mpegts")):
+        deadline = time.monotonic() + feeds.STARTS_WITHIN_S
+        while True:
+            try:
+                watched = Watched(url)
+                break
+            except ConnectError as error:
+                assert error.reason == "refused"
+                assert time.monotonic() < deadline
+
+    assert_same(watched.snippets, file_snippets(clip))
+
+
+def test_a_snippet_leaves_as_soon_as_its_last_packet_has_come(clip: Path) -> None:
+    with serving(clip.read_bytes(), LENGTH_S) as url:
+        watched = Watched(url)
+
+    in_time = watched.waits_s[1:-1]  # the first comes from the packets that FFmpeg looked at while it connected
+    assert np.median(in_time) < 0.1
+    assert np.median(watched.ages_s[1:-1]) < 0.9
+
+
+def test_a_file_is_played_at_its_own_speed_and_dated_now(clip: Path) -> None:
+    began = time.time()
+    watched = Watched(str(clip), LiveOptions(realtime=True))
+    took_s = time.time() - began
+
+    assert_same(watched.snippets, file_snippets(clip))
+    assert LENGTH_S - 0.2 < took_s < LENGTH_S + 5
+    assert all(-0.1 < age_s < 1.5 for age_s in watched.ages_s)
+
+
+def test_a_file_in_a_loop_goes_on_without_a_gap(clip: Path) -> None:
+    with LiveSource(str(clip), PLAN, LiveOptions(loop=True)) as source:
+        assembler = assembler_for(source)
+        ends_s = []
+        for item in source.packets():
+            ends_s += [snippet.span.end_s for snippet in assembler.push(item) if snippet.audio_present]
+            if len(ends_s) > 3 * LENGTH_S / 0.64:
+                source.stop()
+                break
+
+    assert np.allclose(np.diff(ends_s), 0.64)
+
+
+def test_a_source_that_falls_silent_is_given_up_with_all_that_came(clip: Path) -> None:
+    with serving(clip.read_bytes(), LENGTH_S, then_silent=True) as url:
+        watched = Watched(url, LiveOptions(stall_timeout_s=1))
+
+    assert watched.end.reason == "stalled"
+    assert "nothing came for 1 s" in watched.end.message
+    assert watched.end_s == pytest.approx(LENGTH_S, abs=0.2)
+
+
+def test_a_source_is_closed_while_it_is_being_waited_for(clip: Path) -> None:
+    with serving(clip.read_bytes(), LENGTH_S, then_silent=True) as url:
+        source = LiveSource(url, PLAN, LiveOptions(stall_timeout_s=3))
+        began = time.monotonic()
+        source.stop()
+        list(source.packets())
+        source.close()
+
+    assert time.monotonic() - began < 1.5
+    assert source.end is not None
+    assert source.end.reason == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("play", "reason"),
+    [
+        (lambda connection, number: connection.sendall(b"no media " * 10_000), "unreadable"),
+        (lambda connection, number: None, "unreadable"),
+        (lambda connection, number: time.sleep(3), "timeout"),
+    ],
+    ids=["text", "nothing", "silence"],
+)
+def test_what_is_no_source_is_told_from_what_does_not_answer(play: feeds.Play, reason: str) -> None:
+    with feeds.tcp_server(play) as url, pytest.raises(ConnectError) as caught:
+        LiveSource(url, PLAN, LiveOptions(open_timeout_s=1))
+
+    assert caught.value.reason == reason
+
+
+def test_credentials_appear_nowhere(clip: Path) -> None:
+    refusing = f"tcp://me:s3cret@{feeds.LOOPBACK}:{feeds.free_port()}?token=hidden"
+    with pytest.raises(ConnectError) as caught:
+        LiveSource(refusing, PLAN, OPTIONS)
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(caught.value.__context__)
+    with serving(clip.read_bytes(), LENGTH_S) as url:
+        watched = Watched(url.replace("//", "//me:s3cret@") + "?token=hidden")
+    told += repr(watched.info) + repr(watched.end)
+
+    assert caught.value.reason == "refused"
+    assert "refused" in told
+    assert "s3cret" not in told
+    assert "hidden" not in told
+
+
+def test_sound_that_stops_and_comes_back_holds_nothing_up(media: MediaFactory) -> None:
+    silent_between = "aselect='not(between(t,1,3.5))'"
+    path = media.flash_and_tone("vanishing.ts", duration_s=5.0, audio_filter=silent_between)
+    with serving(path.read_bytes(), 5.0) as url:
+        watched = Watched(url)
+
+    present = [snippet.audio_present for snippet in watched.snippets]
+    assert present[0]
+    assert present[3:5] == [False, False]
+    assert present[6:7] == [True]
+    assert all(snippet.visual_present for snippet in watched.snippets)
+    assert max(watched.ages_s) < 2.5
+
+
+def test_a_change_of_size_ends_the_stretch(media: MediaFactory) -> None:
+    small = media.flash_and_tone("small.ts", duration_s=2.0)
+    large = media.flash_and_tone("large.ts", duration_s=2.0, size="320x240", options=("-output_ts_offset", "2"))
+    with serving(small.read_bytes() + large.read_bytes(), 4.0) as url:
+        watched = Watched(url)
+
+    assert watched.end.reason == "format-change"
+    assert "from 160x120 to 320x240" in watched.end.message
+    assert watched.end_s == pytest.approx(2.0, abs=0.3)
+
+
+def test_a_damaged_stretch_is_passed_over(clip: Path) -> None:
+    data = bytearray(clip.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 2000] = os.urandom(2000)
+    with serving(bytes(data), LENGTH_S) as url:
+        watched = Watched(url)
+
+    assert watched.end.reason == "ended"
+    assert watched.end_s == pytest.approx(LENGTH_S, abs=0.3)
+
+
+def test_a_counter_that_wraps_is_no_gap(media: MediaFactory, clip: Path) -> None:
+    wrap_s = 2**33 / 90_000
+    path = media.ffmpeg(
+        "wrapping.ts", "-i", clip, "-c", "copy", "-muxdelay", "0", "-output_ts_offset", str(wrap_s - 1.5 - 1.4)
+    )
+    with serving(path.read_bytes(), LENGTH_S) as url:
+        watched = Watched(url)
+
+    assert watched.end.reason == "ended"
+    assert_same(watched.snippets, file_snippets(path))
+    assert all(snippet.audio_present and snippet.visual_present for snippet in watched.snippets[:-1])
+
+
+@pytest.fixture
+def standard_input(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The end to write to of a pipe that takes the place of standard input."""
+    ours, theirs = os.pipe()
+    monkeypatch.setattr(live_input, "_STANDARD_INPUT_FD", ours)
+    yield theirs
+    os.close(ours)
+
+
+def test_raw_sound_is_read_from_standard_input(standard_input: int) -> None:
+    rate_hz, length_s = 8000, 2.0
+    time_s = np.arange(round(rate_hz * length_s)) / rate_hz
+    tone = np.where(time_s >= EVENT_S, np.sin(2 * np.pi * 440 * time_s), 0.0) * 0.5
+    stereo = np.repeat((tone * 32_767).astype("<i2"), 2)
+
+    def write() -> None:
+        with os.fdopen(standard_input, "wb") as pipe:
+            pipe.write(stereo.tobytes())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    watched = Watched("-", LiveOptions(input_format="s16le", audio_rate_hz=rate_hz, audio_channels=2))
+    writer.join()
+
+    assert watched.info.audio_channels == 2
+    assert watched.info.video_codec is None
+    assert watched.end_s == pytest.approx(length_s, abs=0.01)
+    loud = [float(np.abs(snippet.waveform).max()) > 0.1 for snippet in watched.snippets]
+    assert loud == [False, True, True, True]
+
+
+def test_standard_input_that_says_nothing_is_a_stall(standard_input: int, clip: Path) -> None:
+    with os.fdopen(standard_input, "wb", closefd=True) as pipe:
+        writer = threading.Thread(target=lambda: (pipe.write(clip.read_bytes()), pipe.flush()))
+        writer.start()
+        watched = Watched("-", LiveOptions(stall_timeout_s=1))
+        writer.join()
+
+    assert watched.end.reason == "stalled"
+    assert watched.end_s > LENGTH_S - 0.7
+
+
+def test_motion_jpeg_is_timed_by_its_arrival(media: MediaFactory) -> None:
+    movie = media.flash_and_tone("jpegs.mjpeg", video=("-c:v", "mjpeg"), audio=(), rate="5", options=("-f", "mjpeg"))
+    jpegs = [b"\xff\xd8" + part for part in movie.read_bytes().split(b"\xff\xd8")[1:]]
+    with feeds.mjpeg_server(jpegs, rate_hz=5) as url, LiveSource(url, PLAN, OPTIONS) as source:
+        assembler = assembler_for(source)
+        began, snippets = time.monotonic(), 0
+        for item in source.packets():
+            snippets += len(list(assembler.push(item)))
+            if snippets == 3:
+                break
+        took_s = time.monotonic() - began
+
+    assert source.info.video_codec == "mjpeg"
+    assert took_s > 1.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_rtsp_needs_and_takes_a_password(media: MediaFactory, transport: str) -> None:
+    mp4 = media.flash_and_tone("rtsp.mp4", duration_s=LENGTH_S)
+    options = OPTIONS.model_copy(update={"transport": transport})
+    with feeds.rtsp_server(mp4, user="me", password="s3cret") as url:
+        with pytest.raises(ConnectError, match="401") as caught:
+            LiveSource(url, PLAN, options)
+        assert caught.value.reason == "unauthorized"
+        watched = Watched(url.replace("//", "//me:s3cret@"), options)
+
+    assert watched.info.uri == url.replace("//", "//***@")
+    assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 3
+
+
+@pytest.mark.slow
+def test_rtmp(media: MediaFactory, tmp_path: Path) -> None:
+    mp4 = media.flash_and_tone("rtmp.mp4", duration_s=5)
+    with feeds.rtmp_server(mp4, tmp_path) as url:
+        watched = Watched(url)
+
+    assert watched.info.format == "flv"
+    assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 3
+
+
+@pytest.mark.slow
+def test_hls(media: MediaFactory, tmp_path: Path) -> None:
+    mp4 = media.flash_and_tone("hls.mp4", duration_s=5)
+    with feeds.hls_server(mp4, tmp_path) as url:
+        watched = Watched(url)
+
+    assert watched.info.format == "hls"
+    assert watched.end.reason == "ended"
+    assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 3
+
+
+@pytest.mark.slow
+def test_mpeg_ts_over_udp(media: MediaFactory) -> None:
+    path = media.flash_and_tone("udp.ts", duration_s=4)
+    url = f"udp://{feeds.LOOPBACK}:{feeds.free_port(socket.SOCK_DGRAM)}"
+    with feeds.running(feeds.sending(path, f"{url}?pkt_size=1316", "-f", "mpegts")):
+        watched = Watched(url)
+
+    assert watched.end.reason == "stalled"
+    assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 3
