@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -66,11 +66,15 @@ class BagModule(lightning.LightningModule):
             self._held_out.add(video, logits[row, :length].sigmoid().cpu().numpy(), bags[row])
 
     def on_validation_epoch_end(self) -> None:
-        """Log what they are worth. Every process has seen all of them, so there is nothing to exchange."""
+        """Log what they are worth: every process has seen all of them, so their mean is what each found."""
         assert self._held_out is not None
         for name, value in self._held_out.metrics()._asdict().items():
             if not math.isnan(value):
-                self.log(f"val_{name}", value)
+                self.log(f"val_{name}", value, sync_dist=True)
+
+    def _log_losses(self, losses: Mapping[str, Tensor]) -> None:
+        """Log the mean over the epoch's steps, and over the processes."""
+        self.log_dict(dict(losses), on_step=False, on_epoch=True, sync_dist=True)
 
 
 class ProductModule(BagModule):
@@ -137,8 +141,7 @@ class ProductModule(BagModule):
                 self._distillation(outputs, batch, teacher.to(self.device)),
             )
         total = torch.stack([weight * loss for weight, loss in losses.values()]).sum()
-        self.log_dict({f"loss_{name}": loss for name, (_, loss) in losses.items()}, on_step=False, on_epoch=True)
-        self.log("loss", total, on_step=False, on_epoch=True)
+        self._log_losses({"loss": total} | {f"loss_{name}": loss for name, (_, loss) in losses.items()})
         return total
 
     def on_train_epoch_end(self) -> None:
@@ -220,11 +223,8 @@ class MacilSdModule(BagModule):
         losses = macil_sd_losses(self.outputs(batch), batch.labels, batch.num_instances, crossed=self.recipe.crossed)
         partner = macil_sd_partner_loss(self.partner(batch.visual), batch.labels, batch.num_instances)
         contrast = torch.stack(losses.contrast).sum()
-        self.log_dict(
-            {"loss_bag": losses.bag, "loss_contrast": contrast, "loss_partner": partner}, on_step=False, on_epoch=True
-        )
         total = losses.total(contrast_weight(self.current_epoch)) + partner
-        self.log("loss", total, on_step=False, on_epoch=True)
+        self._log_losses({"loss": total, "loss_bag": losses.bag, "loss_contrast": contrast, "loss_partner": partner})
         return total
 
     def on_train_epoch_end(self) -> None:

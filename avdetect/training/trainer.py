@@ -177,6 +177,9 @@ def quiet_lightning() -> Iterator[None]:
             ".*exists and is not empty.*",
             ".*`?val_dataloader.*",
             ".*GPU available.*",
+            ".*Grad strides do not match bucket view strides.*",
+            ".*does not have a deterministic implementation.*",
+            r".*`lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",  # half precision skips steps that overflow
         ):
             warnings.filterwarnings("ignore", message=message)
         for logger in loggers:

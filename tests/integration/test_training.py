@@ -104,4 +104,6 @@ def test_two_processes_train_one_network(videos: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("on cpu, 2 processes: ") == 1
     assert done.stderr.count("Next: avdetect export") == 1
+    assert "warn" not in done.stderr.lower()
+    assert "recommended" not in done.stderr
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").notes["epoch"] in (1, 2)
