@@ -1,0 +1,183 @@
+"""``avdetect serve`` and ``avdetect config``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import avdetect
+from avdetect_cli.app import app
+from tests.synth.feeds import free_port
+from tests.synth.media import MediaFactory
+
+DEMO = Path(avdetect.__file__).parent / "assets" / "demo.mp4"
+WITHIN_S = 60.0
+
+CONFIG = """\
+[model]
+device = "cpu"
+[store]
+folder = "kept"
+[clips]
+pre_roll_s = 1.0
+post_roll_s = 1.0
+[web]
+port = {port}
+[log]
+format = "json"
+[sinks.file]
+type = "file"
+path = "events.jsonl"
+[feeds.lobby]
+url = "{media}"
+realtime = true
+loop = true
+"""
+LOST_FEED = '[feeds.yard]\nurl = "rtsp://user:hunter2@127.0.0.1:1/yard"\n'
+
+
+@pytest.fixture(scope="module")
+def shots(media: MediaFactory) -> Path:
+    """Six seconds in which shots are heard."""
+    return media.ffmpeg(
+        "serve-shots.ts", "-ss", "5", "-t", "6", "-i", DEMO, "-c:v", "libx264", "-g", "25", "-c:a", "aac"
+    )
+
+
+class Service:
+    """A running service and what it left in its folder."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path, port: int) -> None:
+        self.process = process
+        self.port = port
+        self._folder = folder
+
+    def delivered(self, **wanted: Any) -> list[dict[str, Any]]:
+        """Reports that went to the file and have these values."""
+        path = self._folder / "events.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        records = [json.loads(line) for line in lines]
+        return [record for record in records if wanted.items() <= record.items()]
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self._folder / "log.jsonl").read_text().splitlines()]
+
+    def says(self, text: str) -> int:
+        return sum(text in entry["message"] for entry in self.log())
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def wait_for(self, what: Callable[[], Any]) -> Any:
+        deadline_s = time.monotonic() + WITHIN_S
+        while not (found := what()):
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline_s, self.log()
+            time.sleep(0.1)
+        return found
+
+
+@contextmanager
+def serving(folder: Path, config: str) -> Iterator[Service]:
+    port = free_port()
+    path = folder / "cameras.toml"
+    path.write_text(config.replace("{port}", str(port)))
+    with (
+        (folder / "log.jsonl").open("a") as log,
+        subprocess.Popen([sys.executable, "-m", "avdetect_cli", "serve", path], stderr=log, text=True) as process,
+    ):
+        watchdog = threading.Timer(2 * WITHIN_S, process.kill)
+        watchdog.start()
+        try:
+            yield Service(process, folder, port)
+        finally:
+            process.kill()
+            watchdog.cancel()
+            watchdog.join()
+
+
+def test_events_are_kept_delivered_and_closed_when_the_service_stops(shots: Path, tmp_path: Path) -> None:
+    with serving(tmp_path, CONFIG.replace("{media}", str(shots)) + LOST_FEED) as service:
+        [opened, *_] = service.wait_for(lambda: service.delivered(kind="event", stage="opened"))
+        assert service.get("/readyz")
+        assert 'avdetect_snippets_total{feed="lobby"}' in service.get("/metrics")
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(WITHIN_S) == 0
+
+    opened_ids = {record["id"] for record in service.delivered(kind="event", stage="opened")}
+    closed_ids = {record["id"] for record in service.delivered(kind="event", stage="closed")}
+    assert opened["id"] in opened_ids == closed_ids
+    assert service.delivered(kind="clip", id=opened["id"])
+    assert (tmp_path / "kept" / "clips" / f"{opened['id']}.mp4").stat().st_size > 0
+    assert [gap["reason"] for gap in service.delivered(kind="gap", feed="yard", ended_at=None)] == ["refused"]
+    everything = (tmp_path / "events.jsonl").read_text() + (tmp_path / "log.jsonl").read_text()
+    assert "hunter2" not in everything
+
+
+def test_a_new_configuration_leaves_alone_what_did_not_change(shots: Path, tmp_path: Path) -> None:
+    config = CONFIG.replace("{media}", str(shots))
+    with serving(tmp_path, config + LOST_FEED) as service:
+        path = tmp_path / "cameras.toml"
+        present = path.read_text()
+        service.wait_for(lambda: service.says("lobby: running") and service.says("yard: waiting"))
+
+        path.write_text(present.replace("[feeds.yard]", "[feeds.gate]\ntransport = 'pigeon'"))
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for(lambda: service.says("the configuration is not taken over"))
+        assert service.says('feeds.gate.transport: must be "tcp" or "udp"')
+
+        path.write_text(present.replace("[feeds.yard]", "[feeds.gate]"))
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for(lambda: service.says("yard: stopped") and service.says("gate: waiting"))
+        feeds = {feed["feed"]: feed["state"] for feed in json.loads(service.get("/api/feeds"))}
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(WITHIN_S) == 0
+
+    assert feeds == {"lobby": "running", "gate": "waiting"}
+    assert service.says("lobby: running") == 1
+
+
+def test_what_was_open_when_the_service_was_killed_is_closed_by_the_next(shots: Path, tmp_path: Path) -> None:
+    config = CONFIG.replace("{media}", str(shots))
+    with serving(tmp_path, config) as service:
+        [opened, *_] = service.wait_for(lambda: service.delivered(kind="event", stage="opened"))
+        service.process.kill()
+
+    with serving(tmp_path, config) as service:
+        [closed] = service.wait_for(lambda: service.delivered(kind="event", stage="closed", id=opened["id"]))
+
+    assert closed["interrupted"]
+
+
+def test_a_mistake_ends_it_before_it_begins(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.toml"
+    path.write_text('[feeds.door]\nurl = "rtsp://camera/1"\ntransport = "tpc"\n')
+
+    result = CliRunner().invoke(app, ["serve", str(path)])
+
+    assert result.exit_code == 2
+    assert result.stderr == f'avdetect: {path}:3: feeds.door.transport: must be "tcp" or "udp", got "tpc".\n'
+
+
+def test_a_configuration_can_be_begun_and_checked(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.toml"
+    run = CliRunner().invoke
+
+    assert run(app, ["config", "init", str(path)]).exit_code == 0
+    assert "1 feed(s), 0 sink(s)" in run(app, ["config", "check", str(path)]).stdout
+    again = run(app, ["config", "init", str(path)])
+    assert (again.exit_code, "is there already" in again.stderr) == (1, True)
+    assert run(app, ["config", "init"]).stdout == path.read_text()
