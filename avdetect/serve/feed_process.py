@@ -10,6 +10,7 @@ this thread       decodes and assembles
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 import time
@@ -48,6 +49,7 @@ _FLUSH_WITHIN_S = 0.4
 """How long the engine is given, at the end, to take what is left."""
 _LINGER_S = 1.0
 """The engine closes its open events only after the last snippet; for so long their clips may still be asked for."""
+_POLL_S = 0.1
 _FAILED = 1
 
 
@@ -105,6 +107,8 @@ class _Feed:
                     break
                 self._wait(reason, redacted(str(error)))
                 continue
+            if source is None:
+                break
             with source:
                 end = self._watch(source)
             if source.hangs:  # a thread is stuck in FFmpeg, with the connection
@@ -123,11 +127,31 @@ class _Feed:
         """Whether the source ends some day, and stays ended."""
         return self._url == STANDARD_INPUT or self._options.realtime
 
-    def _connect(self) -> LiveSource:
-        source = LiveSource(self._url, self._plan, self._options)
-        with self._lock:
-            self._source = source
-        return source
+    def _connect(self) -> LiveSource | None:
+        """Connect; ``None`` where ``Stop`` came first: FFmpeg cannot be called back, so it is left behind in a thread.
+
+        Raises:
+            AvdetectError: it did not work.
+        """
+        outcome: queue.SimpleQueue[LiveSource | BaseException] = queue.SimpleQueue()
+        threading.Thread(target=self._open, args=(outcome,), name="avdetect-connect", daemon=True).start()
+        while not self._stopping.is_set():
+            try:
+                result = outcome.get(timeout=_POLL_S)
+            except queue.Empty:
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            with self._lock:
+                self._source = result
+            return result
+        return None
+
+    def _open(self, outcome: queue.SimpleQueue[LiveSource | BaseException]) -> None:
+        try:
+            outcome.put(LiveSource(self._url, self._plan, self._options))
+        except BaseException as error:  # whatever it is, it is the other thread's to handle
+            outcome.put(error)
 
     def _watch(self, source: LiveSource) -> StreamEnd:
         """Send the snippets of one stretch."""

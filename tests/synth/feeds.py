@@ -151,7 +151,7 @@ def _serving(server: socketserver.TCPServer, scheme: str) -> Iterator[str]:
 class QuietFiles(SimpleHTTPRequestHandler):
     """Serves a folder without a line for each request."""
 
-    def log_message(self, format: str, *args: object) -> None: ...
+    def log_message(self, *_: object) -> None: ...
 
 
 @contextmanager
@@ -187,7 +187,7 @@ def mjpeg_server(jpegs: Sequence[bytes], *, rate_hz: float) -> Iterator[str]:
             except OSError:
                 return
 
-        def log_message(self, format: str, *args: object) -> None: ...
+        def log_message(self, *_: object) -> None: ...
 
     with http_server(Handler) as url:
         yield f"{url}/video.mjpg"
