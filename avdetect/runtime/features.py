@@ -23,7 +23,7 @@ _HEADS = ("scores", "audio_scores", "visual_scores")
 
 
 def score_features(
-    audio: NDArray[np.float32], visual: NDArray[np.float32], *, bundle: Bundle, source: str = "features"
+    audio: NDArray[np.floating], visual: NDArray[np.floating], *, bundle: Bundle, source: str = "features"
 ) -> ScoreCurve:
     """Score one video by its features.
 
@@ -39,15 +39,16 @@ def score_features(
     """
     crops = visual[None] if visual.ndim == 2 else visual
     _check(audio, crops, bundle, source)
+    heard, seen = audio.astype(np.float32), crops.astype(np.float32)
     manifest = bundle.manifest
     builder = CurveBuilder(source, manifest.class_names, [spec.anomaly for spec in manifest.classes])
-    scored = (list(through(_embeddings(audio, crop, bundle), scorer_for(bundle))) for crop in crops)
+    scored = (list(through(_embeddings(heard, crop, bundle), scorer_for(bundle))) for crop in seen)
     for rows in zip(*scored, strict=True):
         builder.add(_mean(rows))
     return builder.build()
 
 
-def _check(audio: NDArray[np.float32], crops: NDArray[np.float32], bundle: Bundle, source: str) -> None:
+def _check(audio: NDArray[np.floating], crops: NDArray[np.floating], bundle: Bundle, source: str) -> None:
     if audio.ndim != 2 or crops.ndim != 3 or crops.shape[:1] == (0,) or audio.shape[0] != crops.shape[1]:
         raise DataError(
             f"{source}: expected as many rows of audio as of visual features, (T, Da) and (T, Dv) or (crops, T, Dv), "

@@ -163,12 +163,13 @@ def test_published_weights_score_features_and_average_their_crops(weights: Path,
     np.testing.assert_allclose(curve.end_s[-1], 21 * 16 / 24, atol=1e-4)
 
 
-def test_one_crop_needs_no_axis_of_its_own(published: Bundle) -> None:
+def test_one_crop_needs_no_axis_of_its_own_and_any_precision_will_do(published: Bundle) -> None:
     audio, crops = features(9, 1, (128, 1024))
 
-    one, several = (avdetect.score_features(audio, visual, bundle=published) for visual in (crops[0], crops))
-
-    np.testing.assert_array_equal(one.scores, several.scores)
+    several = avdetect.score_features(audio, crops, bundle=published)
+    for visual in (crops[0], crops[0].astype(np.float64)):
+        one = avdetect.score_features(audio.astype(visual.dtype), visual, bundle=published)
+        np.testing.assert_array_equal(one.scores, several.scores)
 
 
 def test_a_streaming_network_on_features_scores_them_as_it_does_in_torch(tmp_path: Path) -> None:
