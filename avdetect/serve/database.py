@@ -15,6 +15,8 @@ __all__ = ["Database"]
 
 _BUSY_TIMEOUT_S = 10.0
 """Only for a reader in another process, while SQLite ends or begins its write-ahead log."""
+_VACUUM_PAGES = 256
+"""Of 4 KiB, usually."""
 _JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024
 """To which the write-ahead log is cut after a burst."""
 
@@ -61,17 +63,16 @@ class Database:
         Raises:
             StoreError: the disk is full or fails, or the database is open for reading only.
         """
-        if self._writer is None:
-            raise StoreError(f"{self.path} is open for reading only.")
         with self._write_lock, _explained(self.path):
-            self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._writer.execute("BEGIN IMMEDIATE")
+            writer = self._open_for_writing()
+            writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._writer
-                self._writer.execute("COMMIT")
+                yield writer
+                writer.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # SQLite has rolled back by itself, as it does when the disk is full
-                    self._writer.execute("ROLLBACK")
+                    writer.execute("ROLLBACK")
                 raise
 
     @contextmanager
@@ -97,20 +98,29 @@ class Database:
                         self._idle_readers.append(connection)
 
     def size_bytes(self) -> int:
-        """What the rows take; free pages and the write-ahead log, which ``shrink`` gives back, are left out."""
+        """What the rows take, without free pages and the write-ahead log."""
         with self.reading() as connection:
             (num_pages,) = connection.execute("PRAGMA page_count").fetchone()
-            (num_free,) = connection.execute("PRAGMA freelist_count").fetchone()
             (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        return int((num_pages - num_free) * page_bytes)
+        return int(page_bytes) * (int(num_pages) - self._num_free_pages())
 
     def shrink(self) -> None:
-        """Give free pages, and the log, back to the disk."""
-        if self._writer is None:
-            return
+        """Give free pages back to the disk, a few at a time, so that nobody waits for long to write.
+
+        Raises:
+            StoreError: the disk fails, or the database is open for reading only.
+        """
+        num_free = self._num_free_pages()
+        while num_free > 0:
+            with self._write_lock, _explained(self.path):
+                # ``execute`` would free one page and stop.
+                self._open_for_writing().executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+            num_before, num_free = num_free, self._num_free_pages()
+            if num_free >= num_before:  # others free them as fast
+                break
         with self._write_lock, _explained(self.path):
-            self._writer.executescript("PRAGMA incremental_vacuum")  # ``execute`` would free one page and stop
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # Only when the log has been worked into it does the file become smaller.
+            self._open_for_writing().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
         """Let go of the file; may be called twice."""
@@ -124,6 +134,16 @@ class Database:
                 self._writer.close()
             if self._owned is not None:
                 self._owned.close()
+
+    def _open_for_writing(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise StoreError(f"{self.path} is open for reading only.")
+        return self._writer
+
+    def _num_free_pages(self) -> int:
+        with self.reading() as connection:
+            (num_free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        return int(num_free)
 
     def _require_current_version(self) -> None:
         if not self.path.exists():

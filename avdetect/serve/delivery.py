@@ -88,8 +88,9 @@ class Dispatcher:
 
     def announce(self, feeds: Mapping[str, Sequence[str]]) -> None:
         """Tell the sinks which feeds there are, and which classes of each."""
+        active = self._store.active()
         for sink in self._sinks:
-            sink.announce(feeds)
+            sink.announce(feeds, active)
 
     def status(self, feed: str, online: bool) -> None:
         """Tell the sinks whether a feed is seen at present."""

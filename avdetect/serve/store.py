@@ -190,6 +190,12 @@ class Store:
             rows = connection.execute("SELECT feed FROM events UNION SELECT feed FROM gaps ORDER BY feed")
             return [name for (name,) in rows]
 
+    def active(self) -> set[tuple[str, str]]:
+        """Feeds and classes that have an open event."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT DISTINCT feed, label FROM events WHERE stage <> 'closed'")
+            return {(row["feed"], row["label"]) for row in rows}
+
     def set_answer(self, event_id: str, answer: Answer | None) -> StoredEvent | None:
         """Keep, or take back with ``None``, what the operator says of an event.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -65,8 +65,11 @@ class Sink(Protocol):
         """
         ...
 
-    def announce(self, feeds: Mapping[str, Sequence[str]]) -> None:
-        """Say which feeds there are, and the classes whose events are wanted of each; must not block."""
+    def announce(self, feeds: Mapping[str, Sequence[str]], active: Collection[tuple[str, str]]) -> None:
+        """Say which feeds there are, and the classes whose events are wanted of each; must not block.
+
+        ``active`` are the feeds and classes that have an open event.
+        """
         ...
 
     def status(self, feed: str, online: bool) -> None:
@@ -84,7 +87,7 @@ class StatelessSink:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def announce(self, feeds: Mapping[str, Sequence[str]]) -> None:
+    def announce(self, feeds: Mapping[str, Sequence[str]], active: Collection[tuple[str, str]]) -> None:
         """Nothing to tell."""
 
     def status(self, feed: str, online: bool) -> None:

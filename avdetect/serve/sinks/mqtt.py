@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import socket
 import ssl
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -25,7 +28,9 @@ __all__ = ["MqttSink"]
 _LOG = logging.getLogger(__name__)
 _QOS = 1
 _MIN_RECONNECT_S = 1
-_MAX_RECONNECT_S = 30
+_MAX_RECONNECT_S = 10
+_LOG_INTERVAL_S = 60.0
+"""Between two lines of the log that say that the connection is lost."""
 _FAREWELL_S = 2.0
 """How long to wait for the broker's acknowledgement of our going."""
 
@@ -52,9 +57,10 @@ class MqttSink:
         self._connected = False
         self._closed = False
         self._trouble = "not connected yet"
+        self._loss_logged_s = -math.inf
         self._acknowledged: set[int] = set()
         self._sent_seq = -1
-        self._sent: set[int] = set()
+        self._sent_number = 0
         # What is retained is published under this, so that the newest state is published last.
         self._state_lock = threading.RLock()
         self._feeds: dict[str, tuple[str, ...]] | None = None
@@ -77,21 +83,21 @@ class MqttSink:
         if delivery.seq != self._sent_seq:  # else it lies in paho's queue since the last attempt
             with self._changed:
                 self._acknowledged.clear()
-            self._sent = self._publish_report(delivery)
+            self._sent_number = self._publish_report(delivery)
             self._sent_seq = delivery.seq
         with self._changed:
-            if not self._changed.wait_for(lambda: self._sent <= self._acknowledged or self._closed, timeout_s):
+            if not self._changed.wait_for(self._is_settled, timeout_s):
                 raise DeliveryError(f"{self._settings.host} has not acknowledged for {timeout_s:g} s", retry_after_s=0)
-            if not self._sent <= self._acknowledged:
+            if self._sent_number not in self._acknowledged:
                 raise self._unreachable()
 
-    def announce(self, feeds: Mapping[str, Sequence[str]]) -> None:
-        """Make the sensors of these feeds and their classes, and of no others."""
+    def announce(self, feeds: Mapping[str, Sequence[str]], active: Collection[tuple[str, str]]) -> None:
+        """Make the sensors of these feeds and their classes, and of no others; those that are ``active`` are on."""
         with self._state_lock:
             self._feeds = {feed: tuple(labels) for feed, labels in feeds.items()}
             self._online = {feed: self._online.get(feed, False) for feed in feeds}
             self._states = {
-                (feed, label): self._states.get((feed, label), False)
+                (feed, label): self._states.get((feed, label), (feed, label) in active)
                 for feed, labels in feeds.items()
                 for label in labels
             }
@@ -135,6 +141,7 @@ class MqttSink:
             except (OSError, ssl.SSLError) as error:
                 raise UsageError(f"sink {self.name}: its certificates or key cannot be read ({error}).") from error
             client.tls_insecure_set(settings.tls.insecure)
+        client.on_socket_open = _send_at_once
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -143,21 +150,28 @@ class MqttSink:
         client.on_message = self._on_message
         return client
 
-    def _publish_report(self, delivery: Delivery) -> set[int]:
-        """Returns the numbers of the messages that the broker has to acknowledge."""
+    def _publish_report(self, delivery: Delivery) -> int:
+        """Returns the number of the message that the broker has to acknowledge.
+
+        What is retained follows on its heels, and is not waited for: should we die before it is sent, ``announce`` of
+        the next run sets it right.
+        """
         document = json.dumps(delivery.document())
         if delivery.kind == "gap":
-            return {self._publish(self._topics.gaps, document)}
-        numbers = {self._publish(self._topics.events, document)}
+            return self._publish(self._topics.gaps, document)
+        number = self._publish(self._topics.events, document)
         feed, label = delivery.payload["feed"], delivery.payload["class"]
         with self._state_lock:
             wanted = self._feeds is None or label in self._feeds.get(feed, ())
             if wanted and not delivery.superseded:
-                numbers.add(self._retain(self._topics.last_event(feed, label), document))
+                self._retain(self._topics.last_event(feed, label), document)
                 if delivery.kind == "event":
                     self._states[feed, label] = delivery.payload["stage"] != "closed"
-                    numbers.add(self._publish_state(feed, label))
-        return numbers
+                    self._publish_state(feed, label)
+        return number
+
+    def _is_settled(self) -> bool:
+        return self._sent_number in self._acknowledged or self._closed
 
     def _look_around(self) -> None:
         """Ask for what the broker has retained below our topics: see ``_on_subscribe``, ``_on_message``."""
@@ -175,8 +189,8 @@ class MqttSink:
                 for label in labels:
                     self._retain(self._topics.discovery(feed, label), self._topics.sensor(feed, label))
 
-    def _publish_state(self, feed: str, label: str) -> int:
-        return self._retain(self._topics.state(feed, label), ON if self._states[feed, label] else OFF)
+    def _publish_state(self, feed: str, label: str) -> None:
+        self._retain(self._topics.state(feed, label), ON if self._states[feed, label] else OFF)
 
     def _retain(self, topic: str, text: str) -> int:
         return self._publish(topic, text, retain=True)
@@ -241,7 +255,15 @@ class MqttSink:
 
     def _set_connected(self, connected: bool, trouble: str) -> None:
         with self._changed:
-            if self._connected and not connected and not self._closed:
+            lost = self._connected and not connected and not self._closed
+            now_s = time.monotonic()
+            if lost and now_s - self._loss_logged_s >= _LOG_INTERVAL_S:
+                self._loss_logged_s = now_s
                 _LOG.warning("sink %s: %s", self.name, trouble)
             self._connected, self._trouble = connected, trouble
             self._changed.notify_all()
+
+
+def _send_at_once(client: Client, userdata: Any, connection: Any) -> None:
+    """A small message does not wait for the broker's TCP to acknowledge the one before: that takes 40 ms."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
+import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from avdetect.serve.delivery import Dispatcher, RetryPolicy
+from avdetect.serve.sinks import FileSettings, open_sink
 from avdetect.serve.sinks.base import Delivery, DeliveryError, StatelessSink
 from avdetect.serve.store import Store
 from tests.synth.brokers import wait_until
@@ -28,6 +33,13 @@ class Receiver(StatelessSink):
         self.before = before
         self.taken: list[Delivery] = []
         self.closed = False
+        self.told: list[object] = []
+
+    def announce(self, feeds: Mapping[str, Sequence[str]], active: Collection[tuple[str, str]]) -> None:
+        self.told.append((feeds, active))
+
+    def status(self, feed: str, online: bool) -> None:
+        self.told.append((feed, online))
 
     def deliver(self, delivery: Delivery) -> None:
         self.before(delivery)
@@ -254,6 +266,55 @@ def test_a_report_that_was_overtaken_while_the_sink_was_down_knows_it(store: Sto
 
     assert [(delivery.payload["stage"], delivery.superseded) for delivery in receiver.taken][-1] == ("closed", False)
     assert receiver.taken[0].superseded
+
+
+SERVICE = """
+    import sys
+    from pathlib import Path
+    from avdetect.serve.delivery import Dispatcher
+    from avdetect.serve.sinks import FileSettings, open_sink
+    from avdetect.serve.store import Store
+    from tests.synth.reports import an_event
+
+    sink = open_sink("log", FileSettings(path=sys.argv[2]))
+    with Store(Path(sys.argv[1])) as store, Dispatcher(store, [sink]) as dispatcher:
+        while True:
+            event = an_event()
+            store.record_event(event, ["log"])
+            dispatcher.wake()
+            print(event.id, flush=True)
+"""
+
+
+def test_everything_is_delivered_in_order_and_at_least_once_by_services_that_are_killed(tmp_path: Path) -> None:
+    database, log = tmp_path / "events.db", tmp_path / "events.jsonl"
+    command = [sys.executable, "-c", textwrap.dedent(SERVICE), str(database), str(log)]
+    reported: list[str] = []
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as process:
+            assert process.stdout is not None
+            reported += [process.stdout.readline().strip() for _ in range(20)]
+            process.kill()
+            reported += process.stdout.read().split()
+    with Store(database) as store, Dispatcher(store, [open_sink("log", FileSettings(path=str(log)))]) as dispatcher:
+        assert dispatcher.drain(20) == 0
+        recorded = [event.id for event in reversed(store.events(limit=100_000))]
+
+    keys = [document["key"] for document in map(json.loads, log.read_text().splitlines())]
+    arrived = [key.partition("/")[0] for key in dict.fromkeys(keys)]
+    assert arrived == recorded
+    assert set(reported) <= set(arrived)
+    assert len(keys) <= len(arrived) + 2  # once more what was under way when a service was killed
+
+
+def test_the_sinks_are_told_of_feeds_and_of_what_is_going_on(store: Store) -> None:
+    store.record_event(an_event("yard", "gunshot"))
+    receiver = Receiver()
+    with Dispatcher(store, [receiver]) as dispatcher:
+        dispatcher.announce({"yard": ["gunshot", "scream"]})
+        dispatcher.status("yard", True)
+
+    assert receiver.told == [({"yard": ["gunshot", "scream"]}, {("yard", "gunshot")}), ("yard", True)]
 
 
 def test_attempts_are_counted(store: Store) -> None:

@@ -58,18 +58,30 @@ def test_a_report_is_on_the_topic_of_events_when_it_counts_as_delivered(broker: 
 def test_a_class_is_on_while_an_event_is_open(broker: Mosquitto) -> None:
     event = an_event(feed="front/door")
     sink = mqtt(broker.port, prefix="home/alarm")
-    sink.announce({"front/door": ["gunshot", "scream"]})
+    sink.announce({"front/door": ["gunshot", "scream"]}, ())
     sink.deliver(report(event, 1))
+    wait_until(lambda: "ON" in retained(broker.port).values())
     opened = retained(broker.port)
     closed_event = replace(event, stage="closed")
     sink.deliver(report(closed_event, 2))
-    closed = retained(broker.port)
+    wait_until(lambda: "ON" not in retained(broker.port).values())
     sink.close()
+    closed = retained(broker.port)
 
     assert opened["home/alarm/front%2Fdoor/gunshot/state"] == "ON"
     assert opened["home/alarm/front%2Fdoor/scream/state"] == "OFF"
     assert closed["home/alarm/front%2Fdoor/gunshot/state"] == "OFF"
     assert json.loads(closed["home/alarm/front%2Fdoor/gunshot/event"]) == report(closed_event, 2).document()
+
+
+def test_a_class_that_has_an_open_event_stays_on_when_the_sink_is_opened_anew(broker: Mosquitto) -> None:
+    sink = mqtt(broker.port)
+    sink.announce({"yard": ["gunshot", "scream"]}, {("yard", "gunshot")})
+    wait_until(lambda: "avdetect/yard/scream/state" in retained(broker.port))
+    sink.close()
+    kept = retained(broker.port)
+
+    assert (kept["avdetect/yard/gunshot/state"], kept["avdetect/yard/scream/state"]) == ("ON", "OFF")
 
 
 def test_a_report_that_was_overtaken_does_not_switch_a_sensor_on(broker: Mosquitto) -> None:
@@ -89,8 +101,8 @@ def test_the_clip_of_a_closed_event_does_not_switch_its_sensor(broker: Mosquitto
     sink = mqtt(broker.port)
     sink.deliver(report(event, 1))
     sink.deliver(replace(report(event, 2), kind="clip"))
-    kept = retained(broker.port)
     sink.close()
+    kept = retained(broker.port)
 
     assert kept["avdetect/yard/gunshot/state"] == "OFF"
     assert json.loads(kept["avdetect/yard/gunshot/event"])["kind"] == "clip"
@@ -109,7 +121,7 @@ def test_gaps_have_a_topic_of_their_own(broker: Mosquitto) -> None:
 
 def test_the_broker_knows_whether_the_service_and_its_feeds_are_there(broker: Mosquitto) -> None:
     sink = mqtt(broker.port)
-    sink.announce({"yard": ["gunshot"], "door": ["gunshot"]})
+    sink.announce({"yard": ["gunshot"], "door": ["gunshot"]}, ())
     sink.status("yard", True)
     wait_until(lambda: retained(broker.port).get("avdetect/yard/availability") == "online")
     running = retained(broker.port)
@@ -132,7 +144,7 @@ def test_the_broker_says_that_the_service_is_gone_when_it_dies(broker: Mosquitto
 
 def test_home_assistant_finds_a_sensor_for_each_class_of_each_feed(broker: Mosquitto) -> None:
     sink = mqtt(broker.port, home_assistant=True)
-    sink.announce({"Front door": ["glass_break"]})
+    sink.announce({"Front door": ["glass_break"]}, ())
     topic = Topics("avdetect", "homeassistant").discovery("Front door", "glass_break")
     wait_until(lambda: topic in retained(broker.port))
     config = json.loads(retained(broker.port)[topic])
@@ -150,16 +162,16 @@ def test_home_assistant_finds_a_sensor_for_each_class_of_each_feed(broker: Mosqu
 
 def test_what_is_kept_of_a_feed_goes_with_it_also_in_a_later_run(broker: Mosquitto) -> None:
     first = mqtt(broker.port, home_assistant=True)
-    first.announce({"yard": ["gunshot", "scream"], "door": ["gunshot"], "gate": ["gunshot"]})
+    first.announce({"yard": ["gunshot", "scream"], "door": ["gunshot"], "gate": ["gunshot"]}, ())
     first.status("gate", True)
     for seq, feed in enumerate(("yard", "door", "gate")):
         first.deliver(report(an_event(feed=feed), seq))
     wait_until(lambda: sum("config" in topic for topic in retained(broker.port)) == 4)
-    first.announce({"yard": ["gunshot"], "door": ["gunshot"]})
+    first.announce({"yard": ["gunshot"], "door": ["gunshot"]}, ())
     wait_until(lambda: not [topic for topic in retained(broker.port) if "gate" in topic or "scream" in topic])
     first.close()
     second = mqtt(broker.port, home_assistant=True)
-    second.announce({"yard": ["gunshot"]})
+    second.announce({"yard": ["gunshot"]}, ())
     wait_until(lambda: not [topic for topic in retained(broker.port) if "door" in topic])
     kept = set(retained(broker.port))
     second.close()
@@ -207,7 +219,7 @@ def test_all_reports_arrive_in_order_when_the_broker_ends_and_comes_back(tmp_pat
 def test_the_present_state_is_told_again_to_a_broker_that_has_forgotten_it(tmp_path: Path) -> None:
     with Mosquitto(tmp_path) as broker:
         sink = mqtt(broker.port)
-        sink.announce({"yard": ["gunshot"]})
+        sink.announce({"yard": ["gunshot"]}, ())
         sink.status("yard", True)
         sink.deliver(report(an_event(), 1))
         broker.kill()

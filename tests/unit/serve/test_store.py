@@ -150,6 +150,28 @@ def test_events_and_gaps_that_a_dead_service_left_open_are_closed_and_delivered(
         assert store.close_dangling(NOON + timedelta(hours=2)) == []
 
 
+def test_classes_with_an_open_event_are_active(path: Path) -> None:
+    with Store(path) as store:
+        event = an_event("yard", "gunshot")
+        store.record_event(event)
+        store.record_event(an_event("yard", "scream", stage="closed"))
+
+        assert store.active() == {("yard", "gunshot")}
+        store.record_event(replace(event, stage="closed"))
+        assert store.active() == set()
+
+
+def test_a_closed_store_says_so(path: Path) -> None:
+    store = Store(path)
+    store.close()
+    store.close()
+
+    with pytest.raises(StoreError, match="closed"):
+        store.events()
+    with pytest.raises(StoreError, match="closed"):
+        store.record_event(an_event())
+
+
 def test_a_gap_is_delivered_when_it_begins_and_when_it_ends(path: Path) -> None:
     with Store(path) as store:
         row_id = store.record_gap(a_gap(), ["hook"])
