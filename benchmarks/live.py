@@ -1,0 +1,54 @@
+"""What the benchmarks of live feeds share: senders, and the engine beside them."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from avdetect.media.live_options import LiveOptions
+from avdetect.runtime.bundle import Bundle
+from avdetect.serve.engine import Engine
+from avdetect.serve.listener import EngineListener
+from avdetect.serve.live_feed import FeedSpec
+from avdetect.serve.supervisor import FeedAddress
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def sender(file: Path) -> Iterator[str]:
+    """Plays a file with ffmpeg again and again, at its speed, as MPEG-TS over TCP; the URL to connect to."""
+    port = free_port()
+    command = ["ffmpeg", "-v", "fatal", "-nostdin", "-re", "-stream_loop", "-1", "-i", str(file), "-c", "copy"]
+    process = subprocess.Popen(
+        [*command, "-f", "mpegts", f"tcp://127.0.0.1:{port}?listen=1"], stderr=subprocess.DEVNULL
+    )
+    try:
+        yield f"tcp://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def watched(bundle: Bundle, files: Sequence[Path], listener: EngineListener) -> Iterator[None]:
+    """An engine that watches a sender for each of ``files``."""
+    engine = Engine(bundle, listener)
+    rules = tuple(entry.rule for entry in bundle.manifest.classes)
+    with ExitStack() as opened:
+        for number, file in enumerate(files):
+            url = opened.enter_context(sender(file))
+            engine.add(FeedSpec(f"feed-{number}", FeedAddress(url, LiveOptions()), rules))
+        thread = threading.Thread(target=engine.run)
+        thread.start()
+        opened.callback(thread.join)
+        opened.callback(engine.stop)
+        yield
