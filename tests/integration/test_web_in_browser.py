@@ -184,6 +184,20 @@ def test_an_event_appears_grows_and_closes_while_one_looks(page: Browser, servic
     assert text_of(page, "[data-feed=gate] .what") == "quiet"
 
 
+def test_a_button_that_is_being_pressed_is_not_taken_away_by_an_update(page: Browser, service: LiveService) -> None:
+    started = datetime.now(UTC)
+    service.report(make_event("new", stage="opened", started_at=started, label="scream"))
+    page.wait_for("document.querySelector('[data-id=new]')")
+    page.run("window.pressed = document.querySelector('[data-id=new] .confirmed'); pressed.focus()")
+
+    service.report(make_event("new", started_at=started, label="scream", confidence=0.97))
+    service.report(make_event("newer", stage="opened"))
+    page.wait_for("document.querySelector('[data-id=newer]')")
+
+    assert "97 %" in text_of(page, "[data-id=new]")
+    assert page.run("return pressed.isConnected && document.activeElement === pressed") is True
+
+
 COLOURED = """
     const canvas = document.querySelector('#detail-plot');
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;

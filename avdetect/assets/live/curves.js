@@ -7,7 +7,7 @@ const LANES = [
   { head: "audio", name: "Heard", colour: "--heard", height: 54 },
   { head: "visual", name: "Seen", colour: "--seen", height: 54 },
 ];
-const GUTTER = 52, AXIS = 20, EVENT_ROW = 14, LANE_GAP = 8, STRIP = 3;
+const GUTTER = 84, AXIS = 20, EVENT_ROW = 14, LANE_GAP = 8, STRIP = 3;
 const TICKS_S = [5, 10, 15, 30, 60, 120];
 const USUAL_HOP_S = 0.64;
 

@@ -163,7 +163,9 @@ const rowOf = (id) => $("event-list").querySelector(`[data-id="${CSS.escape(id)}
 
 /** Confirm or dismiss; saying the same again takes it back. */
 export async function answer(id, said) {
-  const event = findEvent(id), before = event.answer;
+  const event = findEvent(id);
+  if (!event) return; // the list was loaded anew meanwhile
+  const before = event.answer;
   const now = before === said ? null : said;
   const show = (value) => { event.answer = value; renderOne(event); summarise(); onChange(event); };
   show(now);
@@ -175,16 +177,23 @@ export async function answer(id, said) {
   }
 }
 
-/** Two buttons: yes, this happened; no, it did not. */
-export function answerButtons(event) {
-  const button = (said, word) => {
-    const made = element("button", { type: "button", className: said, title: word, "aria-pressed": String(event.answer === said) }, icon(word.toLowerCase()), element("span", {}, word));
-    made.setAttribute("aria-label", `${word} ${classTitle(event.class)} on ${event.feed} at ${clock(secondsOf(event.started_at))}`);
-    made.addEventListener("click", (click) => { click.stopPropagation(); answer(event.id, said); });
-    return made;
-  };
-  return [button("confirmed", "Confirm"), button("dismissed", "Dismiss")];
+/** Two buttons for the event that `idOf()` names: yes, this happened; no, it did not. */
+export function makeAnswerButtons(idOf) {
+  return [["confirmed", "Confirm"], ["dismissed", "Dismiss"]].map(([said, word]) => {
+    const button = element("button", { type: "button", className: said, title: word }, icon(word.toLowerCase()), element("span", {}, word));
+    button.addEventListener("click", () => answer(idOf(), said));
+    return button;
+  });
 }
+
+export function showAnswer(buttons, event) {
+  for (const button of buttons) {
+    button.setAttribute("aria-pressed", String(button.classList.contains(event.answer)));
+    button.setAttribute("aria-label", `${button.title} ${spoken(event)}`);
+  }
+}
+
+const spoken = (event) => `${classTitle(event.class)} on ${event.feed} at ${clock(secondsOf(event.started_at))}`;
 
 /** "heard", "seen", "heard, seen". */
 export const sensed = (event) => SENSED[event.modality];
@@ -195,50 +204,64 @@ export function lengthOf(event) {
 }
 
 function makeRow(event) {
-  const started = secondsOf(event.started_at), open = event.stage !== "closed";
-  const picture = event.thumbnail
-    ? element("img", { src: thumbnailUrl(event.thumbnail), alt: "", loading: "lazy", decoding: "async" })
-    : element("span", { className: "no-picture" }, open ? "now" : event.modality === "audio" ? "sound" : "no picture");
-  const show = element("button", { type: "button", className: "show", "aria-label": `Show ${classTitle(event.class)} on ${event.feed} at ${clock(started)}` },
-    picture, event.clip ? icon("play") : null);
-  show.addEventListener("click", () => onOpen(event.id));
-  const row = element("article", { className: "event", data: { id: event.id, answer: event.answer ?? "", open: String(open) } },
-    show,
-    element("div", { className: "about" },
-      element("h4", {}, element("i", { className: "dot square", "aria-hidden": "true" }), element("span", {}, classTitle(event.class)),
-        element("b", {}, `${Math.round(event.confidence * 100)} %`)),
-      element("p", {}, element("time", { dateTime: event.started_at, title: fullTime(started) }, clock(started)), ` · ${event.feed}`),
-      element("p", { className: "muted" }, `${open ? "so far " : ""}${lengthOf(event)} · ${sensed(event)}${event.interrupted ? " · cut off" : ""}`)),
-    element("div", { className: "answer" }, ...answerButtons(event)));
+  const started = secondsOf(event.started_at);
+  const show = element("button", { type: "button", className: "show", "aria-label": `Show ${spoken(event)}` });
+  const about = element("div", { className: "about" },
+    element("h4", {}, element("i", { className: "dot square", "aria-hidden": "true" }), element("span", {}, classTitle(event.class)), element("b")),
+    element("p", {}, element("time", { dateTime: event.started_at, title: fullTime(started) }, clock(started)), ` · ${event.feed}`),
+    element("p", { className: "muted" }));
+  for (const part of [show, about]) part.addEventListener("click", () => onOpen(event.id));
+  const row = element("article", { className: "event", data: { id: event.id } },
+    show, about, element("div", { className: "answer" }, ...makeAnswerButtons(() => event.id)));
   row.style.setProperty("--colour", `var(${colourOfClass(event.class)})`);
-  row.querySelector(".about").addEventListener("click", () => onOpen(event.id));
+  fillRow(row, event);
   return row;
 }
 
-/** Draw an event's row anew, and leave the focus where it is. */
-function renderOne(event) {
-  const old = rowOf(event.id);
-  if (!old) return;
-  const focused = [...old.querySelectorAll("button")].indexOf(document.activeElement);
-  const row = makeRow(event), before = old.querySelector("img"), picture = row.querySelector("img");
-  if (before && picture && before.src === picture.src) picture.replaceWith(before); // no flicker
-  old.replaceWith(row);
-  if (focused >= 0) row.querySelectorAll("button")[focused]?.focus();
+/** Write into a row what may change. Its buttons stay: one of them may just be pressed. */
+function fillRow(row, event) {
+  const open = event.stage !== "closed", files = `${event.thumbnail} ${event.clip} ${open}`;
+  row.dataset.open = String(open);
+  row.dataset.answer = event.answer ?? "";
+  row.querySelector("b").textContent = `${Math.round(event.confidence * 100)} %`;
+  row.querySelector(".muted").textContent = `${open ? "so far " : ""}${lengthOf(event)} · ${sensed(event)}${event.interrupted ? " · cut off" : ""}`;
+  showAnswer(row.querySelectorAll(".answer button"), event);
+  if (row.dataset.files === files) return;
+  row.dataset.files = files;
+  const missing = open ? "now" : event.modality === "audio" ? "sound" : "no picture";
+  row.querySelector(".show").replaceChildren(
+    event.thumbnail
+      ? element("img", { src: thumbnailUrl(event.thumbnail), alt: "", loading: "lazy", decoding: "async" })
+      : element("span", { className: "no-picture" }, missing),
+    ...(event.clip ? [icon("play")] : []));
 }
 
+function renderOne(event) {
+  const row = rowOf(event.id);
+  if (row) fillRow(row, event);
+}
+
+/** List all events, and keep the rows that are there already: the focus may be in one of them. */
 function renderAll() {
-  const focused = document.activeElement?.closest(".event")?.dataset.id;
-  const buttons = focused ? [...rowOf(focused).querySelectorAll("button")].indexOf(document.activeElement) : -1;
+  const rows = new Map([...$("event-list").querySelectorAll(".event")].map((row) => [row.dataset.id, row]));
   const parts = [];
   let lastDay = null;
   for (const event of events) {
     const today = day(secondsOf(event.started_at));
     if (today !== lastDay) parts.push(element("h3", {}, (lastDay = today)));
-    parts.push(makeRow(event));
+    const row = rows.get(event.id);
+    if (row) fillRow(row, event);
+    parts.push(row ?? makeRow(event));
   }
-  $("event-list").replaceChildren(...parts);
-  if (focused) rowOf(focused)?.querySelectorAll("button")[buttons]?.focus();
+  replaceInOrder($("event-list"), parts);
   summarise();
+}
+
+/** Like `replaceChildren`, but what stays is not taken out: it would lose the focus. */
+function replaceInOrder(parent, wanted) {
+  const kept = new Set(wanted);
+  for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
+  wanted.forEach((child, index) => { if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null); });
 }
 
 function summarise() {

@@ -3,13 +3,14 @@
 import { clipUrl, thumbnailUrl } from "./api.js";
 import { fullTime, secondsOf } from "./clock.js";
 import { $, element } from "./dom.js";
-import { answer, answerButtons, findEvent, lengthOf, neighbourOf, sensed } from "./events.js";
+import { answer, findEvent, lengthOf, makeAnswerButtons, neighbourOf, sensed, showAnswer } from "./events.js";
 import { classTitle, colourOfClass } from "./feeds.js";
 
 let shown = null; // id
 
 export function startViewer() {
   const viewer = $("viewer"), video = $("viewer-video");
+  $("viewer-answer").append(...makeAnswerButtons(() => shown));
   $("viewer-close").addEventListener("click", () => viewer.close());
   $("viewer-newer").addEventListener("click", () => step(-1));
   $("viewer-older").addEventListener("click", () => step(1));
@@ -19,7 +20,7 @@ export function startViewer() {
     const action = { c: () => answer(shown, "confirmed"), d: () => answer(shown, "dismissed"), n: () => step(1), p: () => step(-1) }[event.key];
     if (action && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); action(); }
   });
-  video.addEventListener("error", () => { if (video.src) say("This browser cannot play the clip. Download it instead."); });
+  video.addEventListener("error", failed);
 }
 
 /** Show an event and play its clip. */
@@ -57,6 +58,14 @@ function play(event) {
   video.play().catch(() => {}); // where a browser wants another click first, the controls are there
 }
 
+/** The first clip of a long event makes way for the whole one: then there is another to play. */
+function failed() {
+  const video = $("viewer-video"), event = findEvent(shown), source = video.getAttribute("src");
+  if (!source) return;
+  if (event?.clip && clipUrl(event.clip) !== source) play(event);
+  else say("This browser cannot play the clip. Download it instead.");
+}
+
 function stop() {
   const video = $("viewer-video");
   video.pause();
@@ -81,9 +90,7 @@ function describe(event) {
   };
   $("viewer-facts").replaceChildren(...Object.entries(facts).filter(([, text]) => text).map(([name, text]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, text))));
-  const focused = [...$("viewer-answer").children].indexOf(document.activeElement);
-  $("viewer-answer").replaceChildren(...answerButtons(event));
-  if (focused >= 0) $("viewer-answer").children[focused].focus();
+  showAnswer($("viewer-answer").children, event);
   $("viewer-newer").disabled = !neighbourOf(event.id, -1);
   $("viewer-older").disabled = !neighbourOf(event.id, 1);
   $("viewer-download").hidden = !event.clip;

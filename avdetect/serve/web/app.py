@@ -30,6 +30,8 @@ from avdetect.serve.web.security_headers import SecurityHeaders
 __all__ = ["create_app"]
 
 _MIN_COMPRESSED_BYTES = 1000
+_MAX_BODY_BYTES = 16 * 1024
+"""Of a request: signing in is open to all, and the largest body that makes sense is a token."""
 
 
 def create_app(
@@ -59,6 +61,7 @@ def create_app(
         version=avdetect.__version__,
         docs_url=None,  # their scripts come from a foreign host
         redoc_url=None,
+        max_body_size=_MAX_BODY_BYTES,
         middleware=[
             Middleware(SecurityHeaders),
             # Without a token: a page of another site whose name was made to point here must not read from us.

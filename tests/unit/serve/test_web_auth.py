@@ -123,6 +123,14 @@ def test_the_wrong_token_does_not_sign_in(guarded: LiveService) -> None:
         assert "set-cookie" not in answer.headers
 
 
+def test_who_is_not_signed_in_cannot_fill_the_memory(guarded: LiveService) -> None:
+    with client_of(guarded) as client:
+        known_length = client.post("/api/session", content=b"x" * 1_000_000)
+        in_pieces = client.post("/api/session", content=(b"x" * 10_000 for _ in range(100)))
+
+    assert (known_length.status_code, in_pieces.status_code) == (413, 413)
+
+
 @pytest.mark.parametrize(
     "cookie", [f"{SESSION_COOKIE}=made-up", f"{SESSION_COOKIE}=", "[]=;;=", f"{SESSION_COOKIE}={TOKEN}"]
 )
