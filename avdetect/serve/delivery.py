@@ -78,7 +78,7 @@ class Dispatcher:
         self._store = store
         self._sinks = tuple(sinks)
         if num_given_up := store.give_up_all_but([sink.name for sink in sinks]):
-            _LOG.warning("%d reports waited for sinks that are not configured any more: given up", num_given_up)
+            _LOG.warning("reports given up, as their sinks are not configured any more: %d", num_given_up)
         self._workers = [_Worker(store, sink, retry, observer) for sink in sinks]
 
     def wake(self) -> None:
@@ -270,5 +270,5 @@ class _Journal:
         if now_s - self._refusal_logged_s >= _LOG_INTERVAL_S:
             self._refusal_logged_s = now_s
             text = redacted(str(error))
-            _LOG.error("sink %s refused %d reports for good: %s", self._sink, self._num_unlogged_refusals, text)
+            _LOG.error("sink %s refuses reports for good (%d): %s", self._sink, self._num_unlogged_refusals, text)
             self._num_unlogged_refusals = 0

@@ -72,9 +72,7 @@ def prune(
         _shrink_to(max_bytes, store, folder, now, pruned)
     store.shrink()
     if pruned.num_undelivered_events:
-        _LOG.warning(
-            "the store is full: %d events were deleted before all sinks had them", pruned.num_undelivered_events
-        )
+        _LOG.warning("the store is full: events deleted before all sinks had them: %d", pruned.num_undelivered_events)
     return pruned
 
 

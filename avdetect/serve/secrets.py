@@ -27,7 +27,11 @@ class Secret(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, data: Any) -> Any:
-        return {"value": data} if isinstance(data, str) else data
+        if isinstance(data, str):
+            return {"value": data}
+        if not isinstance(data, dict | Secret):
+            raise ValueError("must be a text, or a table with `env` or `file`")
+        return data
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -271,7 +271,7 @@ class Store:
 
     def forget_events(self, event_ids: Sequence[str]) -> None:
         """Delete events, and their deliveries with them."""
-        with self._database.writing(durable=False) as connection:
+        with self._database.writing() as connection:
             connection.executemany("DELETE FROM events WHERE id = ?", [(event_id,) for event_id in event_ids])
 
     def forget_gaps(self, ended_before: datetime, *, undelivered: bool = False) -> int:

@@ -86,6 +86,8 @@ class MqttSettings(SecretSettings):
     def _switch(cls, value: Any) -> Any:
         if isinstance(value, bool):
             return TlsSettings() if value else None
+        if not isinstance(value, dict | TlsSettings | None):
+            raise ValueError("must be true, false or a table")
         return value
 
     @field_validator("host")

@@ -243,7 +243,7 @@ def test_what_waits_for_a_sink_that_is_not_configured_any_more_is_given_up(
 
     assert len(receiver.taken) == 2
     assert store.backlog() == {}
-    assert "2 reports waited for sinks that are not configured any more" in caplog.text
+    assert "as their sinks are not configured any more: 2" in caplog.text
 
 
 def test_a_report_that_was_overtaken_while_the_sink_was_down_knows_it(store: Store) -> None:

@@ -118,7 +118,7 @@ def test_size_takes_answered_events_after_others_and_undelivered_ones_at_last(
     assert left(store, clips) == set()
     assert pruned.num_undelivered_events == 1
     assert store.backlog() == {}
-    assert "1 events were deleted before all sinks had them" in caplog.text
+    assert "events deleted before all sinks had them: 1" in caplog.text
 
 
 def test_size_takes_the_gaps_before_the_events_that_it_takes(store: Store, clips: Path) -> None:
