@@ -56,7 +56,7 @@ def fill(service: LiveService, clip: Path, picture: Path) -> None:
     for feed in ("gate", HOSTILE):
         service.add_feed(feed)
         for age in range(90, 0, -1):
-            service.score(feed, [0.9 if 40 < age < 50 else 0.05] * 8, at_unix_s=now - age * HOP_S, seen=age % 30 > 10)
+            service.score(feed, 0.9 if 40 < age < 50 else 0.05, at_unix_s=now - age * HOP_S, seen=age % 30 > 10)
     for name in ("a", "b"):
         (service.clips_folder / f"{name}.mp4").write_bytes(clip.read_bytes())
         (service.clips_folder / f"{name}.jpg").write_bytes(picture.read_bytes())
@@ -203,13 +203,16 @@ COLOURED = """
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
     const seen = new Set();
     for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 3] === 255) seen.add(pixels.slice(i, i + 3).join());
-    const rgb = (name) => {
+    const rgb = (colour) => {
         const pen = document.createElement('canvas').getContext('2d');
-        pen.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name);
+        pen.fillStyle = colour;
         pen.fillRect(0, 0, 1, 1);
         return pen.getImageData(0, 0, 1, 1).data.slice(0, 3).join();
     };
-    return ['--fused', '--heard', '--seen', '--class-0'].filter((name) => !seen.has(rgb(name)));
+    const valueOf = (element, name) => getComputedStyle(element).getPropertyValue(name);
+    const curves = ['--fused', '--heard', '--seen'].map((name) => valueOf(document.documentElement, name));
+    const event = valueOf(document.querySelector('[data-id=a]'), '--colour');
+    return [...curves, event].filter((colour) => !seen.has(rgb(colour)));
 """
 
 
@@ -288,7 +291,7 @@ def test_filters_narrow_the_list_and_survive_a_reload(
 def test_a_lost_service_is_said_so_and_found_again(browser: Browser, tmp_path: Path, media: MediaFactory) -> None:
     with live_service(tmp_path) as service:
         service.add_feed("gate")
-        service.score("gate", [0.1] * 8)
+        service.score("gate", 0.1)
         browser.open(service.url)
         browser.wait_for(LIVE)
         port = int(service.url.rpartition(":")[2])

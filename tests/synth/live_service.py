@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -42,14 +42,14 @@ class LiveService:
     def score(
         self,
         feed: str,
-        fused: Sequence[float],
+        probability: float,
         *,
         at_unix_s: float | None = None,
         heard: bool = True,
         seen: bool = True,
     ) -> None:
-        """Report the scores of a snippet; what was heard and seen is given as a little less."""
-        scores = np.asarray(fused, np.float32)
+        """Report a snippet: all classes have a ``probability``, and a little less of what was heard and seen."""
+        scores = np.full(len(self.state.classes), probability, np.float32)
         span = Span(0.0, HOP_S)
         snippet = SnippetScore(0, span, scores, scores * np.float32(0.9), scores * np.float32(0.6), heard, seen)
         at = time.time() if at_unix_s is None else at_unix_s

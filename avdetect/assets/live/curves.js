@@ -7,7 +7,7 @@ const LANES = [
   { head: "audio", name: "Heard", colour: "--heard", height: 54 },
   { head: "visual", name: "Seen", colour: "--seen", height: 54 },
 ];
-const GUTTER = 84, AXIS = 20, EVENT_ROW = 14, LANE_GAP = 8, STRIP = 3;
+const AXIS = 20, EVENT_ROW = 14, LANE_GAP = 8, STRIP = 3;
 const TICKS_S = [5, 10, 15, 30, 60, 120];
 const USUAL_HOP_S = 0.64;
 
@@ -17,6 +17,9 @@ function styleOf(name) {
   if (!styles.has(name)) styles.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
   return styles.get(name);
 }
+
+/** The room for the names of lanes and classes, left of the large drawing. */
+const gutterOf = (width) => (width < 500 ? 62 : 84);
 
 /** A 2d context whose unit is a CSS pixel, on a canvas as fine as the screen. */
 function contextOf(canvas, width, height) {
@@ -145,7 +148,7 @@ export function drawLarge(canvas, feed, view, now) {
   const labels = [...new Map(feed.events.map((event) => [event.class, event])).values()];
   const top = AXIS + Math.max(1, labels.length) * EVENT_ROW + 6;
   const height = top + LANES.reduce((sum, lane) => sum + lane.height + LANE_GAP, 0);
-  const width = canvas.clientWidth, plot = { left: GUTTER, top: AXIS, width: width - GUTTER - 2, height: height - AXIS - LANE_GAP };
+  const width = canvas.clientWidth, gutter = gutterOf(width), plot = { left: gutter, top: AXIS, width: width - gutter - 2, height: height - AXIS - LANE_GAP };
   const context = contextOf(canvas, width, height);
   context.font = `11px ${getComputedStyle(document.body).fontFamily}`;
   context.textBaseline = "middle";
@@ -164,7 +167,7 @@ export function drawLarge(canvas, feed, view, now) {
     context.fillStyle = styleOf(lane.colour);
     context.textAlign = "right";
     context.font = `600 ${context.font.replace(/^600 /, "")}`;
-    context.fillText(lane.name, GUTTER - 8, at + 8);
+    context.fillText(lane.name, gutter - 8, at + 8);
     at += lane.height + LANE_GAP;
   }
 }
@@ -186,7 +189,7 @@ function drawEventRows(context, labels, events, view, plot, now) {
     const top = AXIS + row * EVENT_ROW + 2;
     context.fillStyle = styleOf("--muted");
     context.textAlign = "right";
-    context.fillText(title, GUTTER - 8, top + 5, GUTTER - 10);
+    context.fillText(title, plot.left - 8, top + 5, plot.left - 10);
     context.fillStyle = styleOf(colour);
     for (const event of events.filter((candidate) => candidate.class === name)) {
       const span = spanOf(event, view, plot, now);
@@ -197,8 +200,8 @@ function drawEventRows(context, labels, events, view, plot, now) {
 
 /** The snippet under a place on the large drawing, or undefined. */
 export function rowAt(canvas, feed, view, clientX) {
-  const bounds = canvas.getBoundingClientRect(), width = bounds.width - GUTTER - 2;
-  const at = view.start + ((clientX - bounds.left - GUTTER) / width) * (view.end - view.start);
+  const bounds = canvas.getBoundingClientRect(), gutter = gutterOf(bounds.width);
+  const at = view.start + ((clientX - bounds.left - gutter) / (bounds.width - gutter - 2)) * (view.end - view.start);
   const hop = hopOf(feed.rows);
   return feed.rows.find((row) => row.at - hop <= at && at < row.at);
 }

@@ -47,12 +47,12 @@ def ids(answer: httpx.Response) -> list[str]:
 def test_feeds_say_how_they_are(service: LiveService, client: httpx.Client) -> None:
     service.add_feed("gate", num_dropped_snippets=3)
     service.add_feed("yard", "waiting", "connection refused.", num_reconnects=2)
-    service.score("gate", [0.1] * 8)
+    service.score("gate", 0.1)
 
     gate, yard = client.get("/api/feeds").json()
 
     assert (gate["feed"], gate["state"], gate["dropped_snippets"], gate["latency_s"]) == ("gate", "running", 3, 0.85)
-    assert gate["classes"][3] == {"name": "glass", "title": "Breaking glass"}
+    assert {"name": "glass", "title": "Breaking glass"} in gate["classes"]
     assert (yard["state"], yard["message"], yard["reconnects"]) == ("waiting", "connection refused.", 2)
     assert yard["last_score_at"] is None
 
@@ -60,7 +60,7 @@ def test_feeds_say_how_they_are(service: LiveService, client: httpx.Client) -> N
 def test_scores_can_be_asked_for_from_where_one_left_off(service: LiveService, client: httpx.Client) -> None:
     service.add_feed("gate")
     for value in (0.1, 0.2, 0.3):
-        service.score("gate", [value] * 8, seen=value != 0.2)
+        service.score("gate", value, seen=value != 0.2)
 
     rows = client.get("/api/feeds/gate/scores").json()["scores"]
     later = client.get("/api/feeds/gate/scores", params={"since": rows[0]["sequence"]}).json()["scores"]
