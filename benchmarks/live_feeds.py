@@ -1,7 +1,7 @@
 """How many 1280x720 25 fps H.264+AAC feeds a machine holds, and how many ffmpeg could decode: half of it is wanted.
 
-A number of feeds holds when no snippet is dropped, all snippets are scored, and 95 % of the scores are there one hop
-and 300 ms after the end of their snippet.
+A number of feeds holds when no snippet is dropped, all snippets are scored, and 95 % of the scores are there within the
+detector's lookahead (one hop at least) and 300 ms of the end of their snippet.
 
 python benchmarks/live_feeds.py [--feeds 16 20 24] [--seconds 300]
 """
@@ -75,10 +75,12 @@ def hold(bundle: Bundle, num_feeds: int, seconds: float) -> bool:
     ):
         p50, p95, longest = np.percentile(values, [50, 95, 100])
         print(f"  {name}: p50 {p50:.3f} s, p95 {p95:.3f} s, longest {longest:.3f} s")
-    holds = dropped == 0 and share > 0.98 and float(np.percentile(latencies.after_end_s, 95)) <= hop_s + ALLOWED_S
+    allowed_s = max(bundle.manifest.latency_s, hop_s) + ALLOWED_S
+    holds = dropped == 0 and share > 0.98 and float(np.percentile(latencies.after_end_s, 95)) <= allowed_s
     print(
         f"{num_feeds} feeds for {elapsed_s:.0f} s: {dropped} snippets dropped, {share:.1%} scored, "
-        f"{cores:.2f} cores busy (senders and others included): {'holds' if holds else 'does not hold'}",
+        f"{cores:.2f} cores busy (senders and others included), at most {allowed_s:.2f} s allowed: "
+        f"{'holds' if holds else 'does not hold'}",
         flush=True,
     )
     return holds

@@ -159,7 +159,7 @@ def _feed(
     if config.clips.enabled and feed.clips:
         folder = config.store.folder / CLIPS_FOLDER
         clips = ClipOptions(folder, config.clips.pre_roll_s, config.clips.post_roll_s, early=True)
-    return FeedSpec(name, FeedAddress(url, feed.options), rules, clips, ends=feed.realtime and not feed.loop)
+    return FeedSpec(name, FeedAddress(url, feed.options), rules, clips)
 
 
 def _rules(feed: FeedSettings, manifest: Manifest) -> tuple[EventRule | None, ...]:

@@ -41,8 +41,6 @@ class FeedSpec:
     rules: tuple[EventRule | None, ...]
     """How scores become events, one per class of the bundle; ``None`` for a class whose events are not wanted."""
     clips: ClipOptions | None = None
-    ends: bool = False
-    """Whether its source has an end of its own, as a file has: then the feed ends with it, and nothing was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,8 @@ class EngineOptions:
     """How many snippets, of all feeds, the encoders take at once."""
     update_interval_s: float = 2.0
     """An open event is reported again when it has grown by this much."""
-    hang_after_s: float = 60.0
-    """A process that has not said anything for so long, and had not announced it, is killed and started again."""
+    hang_after_s: float = 30.0
+    """A process that is silent for so much longer than its source may be is killed and started again."""
     stop_within_s: float = 5.0
     """How long a process may take to send what is left when it is told to stop."""
     first_restart_s: float = 1.0
@@ -95,6 +93,8 @@ class LiveFeed:
         self._on_state = on_state
         self._track = FeedTrack(spec.name, bundle, spec.rules, update_interval_s=options.update_interval_s)
         self._backoff = Backoff(first_s=options.first_restart_s, max_s=options.max_restart_s)
+        source = spec.address.options
+        self._patience_s = options.hang_after_s + max(source.open_timeout_s, source.stall_timeout_s)
         self._process: FeedProcess | None = None
         self._started_s = 0.0
         self._deadline_s = 0.0  # when the process is taken to hang, or is to be started again
@@ -109,7 +109,7 @@ class LiveFeed:
         now_s = time.monotonic()
         self._track.process_started()
         self._started_s = now_s
-        self._expect_within(self._options.hang_after_s)
+        self._expect_within(self._patience_s)
         self._process = FeedProcess(
             self.spec.name,
             self.spec.address,
@@ -122,7 +122,7 @@ class LiveFeed:
     def take(self, message: FromFeed | Exited) -> list[Report]:
         """What follows from a message, all but ``SnippetReady`` and ``ClipCut``."""
         now_unix_s = time.time()
-        self._expect_within(self._options.hang_after_s)
+        self._expect_within(self._patience_s)
         match message:
             case StretchBegan():
                 self._num_stretches += 1
@@ -130,13 +130,13 @@ class LiveFeed:
                 self._set_state("running", "")
                 return reports
             case StretchEnded():
-                if self.spec.ends and message.reason == "ended":
+                if self.spec.address.ends and message.reason == "ended":
                     return self._track.end(now_unix_s, lost=False)
                 if self._stopping:
                     return self._track.end(now_unix_s, lost=True)
                 return self._lose(message.reason, message.message)
             case Waiting():
-                self._expect_within(message.retry_in_s + self._options.hang_after_s)
+                self._expect_within(message.retry_in_s + self._patience_s)
                 return self._lose(message.reason, message.message)
             case Exited():
                 return self._exited(message)
@@ -144,7 +144,7 @@ class LiveFeed:
 
     def score(self, snippets: Sequence[tuple[SnippetReady, SnippetEmbedding]]) -> list[Report]:
         """The next snippets of the stretch, encoded; makes room for as many more."""
-        self._expect_within(self._options.hang_after_s)
+        self._expect_within(self._patience_s)
         dropped_before = self._track.num_dropped_snippets
         reports: list[Report] = []
         for ready, embedding in snippets:
@@ -171,7 +171,7 @@ class LiveFeed:
         elif not self._stopping:
             logger.error("%s: its process has hung and is killed", self.spec.name)
             self._process.kill()
-            self._expect_within(self._options.hang_after_s)
+            self._expect_within(self._patience_s)
         else:
             self._process.kill()
 
@@ -199,7 +199,7 @@ class LiveFeed:
         self._process.close()
         self._process = None
         now_unix_s = time.time()
-        if self._stopping or (self.spec.ends and exited.exit_code == 0):
+        if self._stopping or (self.spec.address.ends and exited.exit_code == 0):
             reports = self._track.stop(now_unix_s, lost=True)
             self._finish("stopped" if self._stopping else "ended")
             return reports

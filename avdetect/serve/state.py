@@ -18,6 +18,8 @@ __all__ = ["Change", "ChangeKind", "ClassTitle", "FeedSnapshot", "ScoreRow", "Se
 
 HISTORY_S = 300.0
 """How far back the scores of a feed are kept."""
+MAX_ROWS = 3000
+"""Of a feed, should the wall clock be set back."""
 MAX_PENDING_CHANGES = 2000
 """For one subscriber; when it does not keep up, the oldest go: scores of 16 feeds for more than a minute."""
 ALIVE_WITHIN_S = 10.0
@@ -134,7 +136,7 @@ class _Feed:
     def __init__(self, status: FeedStatus, classes: tuple[ClassTitle, ...]) -> None:
         self.status = status
         self.classes = classes
-        self.rows: deque[ScoreRow] = deque()
+        self.rows: deque[ScoreRow] = deque(maxlen=MAX_ROWS)
         self.last_score_unix_s: float | None = None
         self.latency_s: float | None = None
 

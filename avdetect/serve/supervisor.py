@@ -28,6 +28,7 @@ __all__ = ["Exited", "FeedAddress", "FeedProcess", "FeedTarget", "run_feed"]
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would copy onnxruntime's threads and locks in whatever state
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_STANDARD_INPUT = "-"
 _STDIN = 0
 _FAILED = 1
 _EXIT_WITHIN_S = 5.0
@@ -61,6 +62,11 @@ class FeedAddress:
     """With its credentials, so it is never shown; ``-`` for standard input."""
     options: LiveOptions
 
+    @property
+    def ends(self) -> bool:
+        """Whether the source has an end of its own, as a file has: it is not lost then, and not connected to again."""
+        return self.url == _STANDARD_INPUT or self.options.realtime
+
 
 @dataclass(frozen=True, slots=True)
 class Exited:
@@ -93,7 +99,7 @@ class FeedProcess:
     ) -> None:
         self._name = name
         self._deliver = deliver
-        stdin = _StandardInput(address.url == "-")
+        stdin = _StandardInput(address.url == _STANDARD_INPUT)
         self._connection, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
             target=_run,

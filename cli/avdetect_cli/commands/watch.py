@@ -173,7 +173,6 @@ def _watch(
 
     address = FeedAddress(expand_variables(url), options)
     _check_file(address.url, options)
-    ends = address.url == "-" or (options.realtime and not options.loop)
     if clips is not None:
         _make_folder(clips)
     loaded = Bundle.load(bundle_path, device=device)
@@ -182,7 +181,7 @@ def _watch(
     feed = "standard input" if url == "-" else redacted(address.url)
     with ExitStack() as opened:
         engine = Engine(loaded, opened.enter_context(_view(feed, names, json=json)))
-        engine.add(FeedSpec(feed, address, rules, ClipOptions(clips) if clips else None, ends=ends))
+        engine.add(FeedSpec(feed, address, rules, ClipOptions(clips) if clips else None))
         if duration_s is not None:
             timer = threading.Timer(duration_s, engine.stop)
             timer.daemon = True

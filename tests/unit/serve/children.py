@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from avdetect.manifest import Manifest
+from avdetect.media.live_options import LiveOptions
 from avdetect.media.packets import MediaInfo
 from avdetect.media.source import open_source
 from avdetect.serve.messages import SnippetReady, SnippetsTaken, Stop, StretchBegan, StretchEnded
@@ -34,53 +35,54 @@ def snippets_of(url: str, manifest: Manifest) -> Iterator[Snippet]:
         yield from through(source.packets(), assembler)
 
 
-def play(connection: Connection[Any, Any], url: str, options: Any, manifest: Manifest) -> None:
+def play(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """The whole file, as fast as it is taken, and the end."""
     _play(connection, url, manifest, range(10**6))
     connection.send(StretchEnded(0, "ended", "The source has ended."))
 
 
-def play_and_lose(connection: Connection[Any, Any], url: str, options: Any, manifest: Manifest) -> None:
+def play_and_lose(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """The first fourteen snippets, in the middle of an event of the demo clip; then the connection is lost."""
     _play(connection, url, manifest, range(14))
     connection.send(StretchEnded(0, "stalled", "Nothing came for 5 s."))
     _wait_for_stop(connection)
 
 
-def play_and_wait(connection: Connection[Any, Any], url: str, options: Any, manifest: Manifest) -> None:
+def play_and_wait(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """The first fourteen snippets, in the middle of an event of the demo clip; then silence until stopped."""
     _play(connection, url, manifest, range(14))
     _wait_for_stop(connection)
 
 
-def play_with_drops(connection: Connection[Any, Any], url: str, options: Any, manifest: Manifest) -> None:
+def play_with_drops(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """All but snippets 12 and 13."""
     _play(connection, url, manifest, (index for index in range(10**6) if index not in (12, 13)), dropped_before=14)
     connection.send(StretchEnded(0, "ended", "The source has ended."))
 
 
-def crash_once(connection: Connection[Any, Any], url: str, options: Any, manifest: Manifest) -> None:
-    """Killed after ten snippets, the first time; ``options`` is a file that remembers it."""
-    if Path(options).exists():
-        play(connection, url, None, manifest)
+def crash_once(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
+    """Killed after ten snippets, the first time; a file that is named in the options remembers it."""
+    marker = Path(options.ffmpeg_options["marker"])
+    if marker.exists():
+        play(connection, url, options, manifest)
         return
-    Path(options).touch()
+    marker.touch()
     _play(connection, url, manifest, range(10))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def raise_with_password(connection: Connection[Any, Any], url: str, options: Any, manifest: Manifest) -> None:
+def raise_with_password(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """An error that quotes the address."""
     raise ValueError(f"cannot open {url}")
 
 
-def hang(connection: Connection[Any, Any], url: str, options: Any, manifest: Manifest) -> None:
+def hang(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """Says that it is there, then nothing, and does not listen either."""
     connection.send(StretchBegan(0, ORIGIN_UNIX_S, 0.0, MediaInfo(url)))
     time.sleep(3600)
 
 
-def echo_standard_input(connection: Connection[Any, Any], url: str, options: Any, manifest: Manifest) -> None:
+def echo_standard_input(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """What is to be read there, as a message."""
     connection.send(StretchEnded(0, "read", os.read(0, 100).decode()))
 

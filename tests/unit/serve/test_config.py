@@ -92,7 +92,7 @@ def test_names_that_do_not_exist_are_mistakes(tmp_path: Path) -> None:
         '3: feeds.door.classes: no class is called "sirens"; did you mean "siren"?',
         '4: feeds.door.sinks: no sink is called "phone"; there is none.',
     ]
-    assert found[3].startswith('5: feeds.door.thresholds.dragon: no class is called "dragon"; there are gunshot, ')
+    assert found[3].startswith('5: feeds.door.thresholds.dragon: no class is called "dragon"; there are ')
 
 
 def test_a_page_that_others_can_reach_needs_a_token(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 import avdetect
 from avdetect.events.event import SnippetScore
 from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.media.live_options import LiveOptions
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.pipeline import score
 from avdetect.runtime.result import ScoreResult
@@ -93,10 +94,12 @@ def expected(bundle: Bundle) -> ScoreResult:
 
 
 def spec(
-    bundle: Bundle, name: str = "demo", *, url: str = str(DEMO), options: Any = None, ends: bool = True
+    bundle: Bundle, name: str = "demo", *, url: str = str(DEMO), ends: bool = True, marker: Path | None = None
 ) -> FeedSpec:
     rules = tuple(entry.rule for entry in bundle.manifest.classes)
-    return FeedSpec(name, FeedAddress(url, options), rules, ends=ends)
+    told = {} if marker is None else {"marker": str(marker)}
+    options = LiveOptions(realtime=ends, open_timeout_s=0.1, stall_timeout_s=0.1, ffmpeg_options=told)
+    return FeedSpec(name, FeedAddress(url, options), rules)
 
 
 def play(bundle: Bundle, target: FeedTarget, *specs: FeedSpec) -> Recorder:
@@ -206,7 +209,7 @@ def test_a_process_that_crashes_is_started_again_and_the_others_do_not_notice(
     steady = tmp_path / "steady"
     steady.touch()
     recorder = play(
-        bundle, children.crash_once, spec(bundle, "shaky", options=crashed), spec(bundle, "steady", options=steady)
+        bundle, children.crash_once, spec(bundle, "shaky", marker=crashed), spec(bundle, "steady", marker=steady)
     )
 
     [gap] = recorder.gaps
@@ -283,7 +286,7 @@ def test_nothing_is_left_behind(bundle: Bundle, tmp_path: Path) -> None:
     play(bundle, children.play, spec(bundle))  # what is opened once stays
     threads, descriptors = threading.active_count(), num_descriptors()
 
-    play(bundle, children.crash_once, spec(bundle, options=tmp_path / "crashed"))
+    play(bundle, children.crash_once, spec(bundle, marker=tmp_path / "crashed"))
     with running(bundle, children.hang, spec(bundle, ends=False)) as (_, recorder):
         recorder.wait_for(lambda: recorder.states and recorder.states[-1].state == "running")
 
