@@ -142,8 +142,15 @@ class _Service:
         from avdetect.serve.web.app import create_app
         from avdetect.serve.web.server import WebServer
 
-        web = self._loaded.config.web
-        app = create_app(self._state, self._store, self._metrics, self._loaded.token, self._clips_folder)
+        web, clips = self._loaded.config.web, self._loaded.config.clips
+        app = create_app(
+            self._state,
+            self._store,
+            self._metrics,
+            self._loaded.token,
+            self._clips_folder,
+            clip_margin_s=max(clips.pre_roll_s, clips.post_roll_s),
+        )
         server = opened.enter_context(WebServer(app, web.host, web.port))
         _LOG.info("page at http://%s:%d/", web.host, server.port)
 

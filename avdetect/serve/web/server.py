@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from types import TracebackType
@@ -35,6 +36,7 @@ class WebServer:
         Raises:
             UsageError: nothing can be listened on there.
         """
+        logging.getLogger("uvicorn.error").addFilter(_is_unexpected)
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._streams: EventStreams = app.state.streams
@@ -75,6 +77,11 @@ class WebServer:
             await self._server.serve([self._socket])
         finally:
             self._socket.close()
+
+
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Not so: what uvicorn says when a stream drops its client. An answer without an end is ASGI's only way to."""
+    return record.getMessage() != "ASGI callable returned without completing response."
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -84,7 +84,9 @@ def test_all_feeds_are_told_again_and_again(service: LiveService, monkeypatch: p
     assert body["service"] == first["service"]
 
 
-def test_a_client_that_reads_nothing_is_dropped(service: LiveService, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_nothing_is_dropped(
+    service: LiveService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(events_stream, "MAX_STREAMS", 1)
     monkeypatch.setattr(events_stream, "SLOW_CLIENT_S", 0.2)
     address = urlsplit(service.url)
@@ -104,6 +106,7 @@ def test_a_client_that_reads_nothing_is_dropped(service: LiveService, monkeypatc
                     break
             assert time.monotonic() < until, "the client that reads nothing was never dropped"
             time.sleep(0.02)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_client_that_leaves_makes_room(service: LiveService, monkeypatch: pytest.MonkeyPatch) -> None:
