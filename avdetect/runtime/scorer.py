@@ -105,5 +105,16 @@ class StreamingScorer:
 def score_of(
     item: SnippetEmbedding, fused: NDArray[np.float32], heard: NDArray[np.float32], seen: NDArray[np.float32]
 ) -> SnippetScore:
-    """The score of ``item``, from its row of each output, ``(classes,)``."""
-    return SnippetScore(item.index, item.span, fused, heard, seen, item.audio_present, item.visual_present)
+    """The score of ``item``, from its row of each output, ``(classes,)``.
+
+    A network has a prior, and says it of what is absent; a score is of what was there.
+    """
+    return SnippetScore(
+        item.index,
+        item.span,
+        fused,
+        heard if item.audio_present else np.zeros_like(heard),
+        seen if item.visual_present else np.zeros_like(seen),
+        item.audio_present,
+        item.visual_present,
+    )
