@@ -25,6 +25,10 @@ from avdetect.training.recipe import train
 UNBOUNDED = {"left_context_snippets": None, "lookahead_snippets": None}
 VARIANTS: dict[str, dict[str, Any]] = {
     "product": {},
+    "knowing what is seen and what is heard": {
+        "only_seen": ["fight"],
+        "only_heard": ["gunshot", "explosion", "scream", "glass", "siren", "crash"],
+    },
     "whole video in both directions": UNBOUNDED,
     "no lookahead": {"lookahead_snippets": 0},
     "no smoothing": {"smoothing_range_snippets": 0},
