@@ -1,7 +1,8 @@
 """How many 1280x720 25 fps H.264+AAC feeds a machine holds, and how many ffmpeg could decode: half of it is wanted.
 
 A number of feeds holds when no snippet is dropped, all snippets are scored, and 95 % of the scores are there within the
-detector's lookahead (one hop at least) and 300 ms of the end of their snippet.
+detector's lookahead (one hop at least) and 300 ms of the end of their snippet: of the arrival of its last packet. On the
+wall clock a snippet ends earlier by what the sender's encoder and muxer hold back, which is printed too.
 
 python benchmarks/live_feeds.py [--feeds 16 20 24] [--seconds 300]
 """
@@ -69,14 +70,14 @@ def hold(bundle: Bundle, num_feeds: int, seconds: float) -> bool:
     hop_s = bundle.manifest.hop_s
     share = len(latencies.after_end_s) * hop_s / (elapsed_s * num_feeds)
     for name, values in (
-        ("end of a snippet to its score", latencies.after_end_s),
-        ("its last packet to its score", latencies.after_packet_s),
-        ("last packet needed to the score", latencies.compute_s),
+        ("a snippet's end on the wall clock to its score", latencies.after_end_s),
+        ("a snippet's last packet to its score", latencies.after_packet_s),
+        ("the last packet that a score needs to the score", latencies.compute_s),
     ):
         p50, p95, longest = np.percentile(values, [50, 95, 100])
         print(f"  {name}: p50 {p50:.3f} s, p95 {p95:.3f} s, longest {longest:.3f} s")
     allowed_s = max(bundle.manifest.latency_s, hop_s) + ALLOWED_S
-    holds = dropped == 0 and share > 0.98 and float(np.percentile(latencies.after_end_s, 95)) <= allowed_s
+    holds = dropped == 0 and share > 0.98 and float(np.percentile(latencies.after_packet_s, 95)) <= allowed_s
     print(
         f"{num_feeds} feeds for {elapsed_s:.0f} s: {dropped} snippets dropped, {share:.1%} scored, "
         f"{cores:.2f} cores busy (senders and others included), at most {allowed_s:.2f} s allowed: "
