@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import select
-import time
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,9 +15,10 @@ from av.format import Flags as FormatFlags
 from avdetect.errors import MediaError
 from avdetect.media.container import locate
 from avdetect.media.live_options import LiveOptions
+from avdetect.media.pipe import Pipe, ProgramPipe, StalledError, ffmpeg_program
 from avdetect.media.redaction import redacted
 
-__all__ = ["ConnectError", "LiveInput", "StalledError", "failure", "open_input"]
+__all__ = ["ConnectError", "LiveInput", "failure", "is_finite", "open_input"]
 
 STANDARD_INPUT = "-"
 _STANDARD_INPUT_FD = 0
@@ -30,7 +28,8 @@ _ANALYSE_S = 3
 _SOCKET_BUFFER_BYTES = 1 << 20
 _UDP_QUEUE_PACKETS = 28 * 1024
 """Of 188 bytes: about two seconds at 20 Mbit/s."""
-_POLL_S = 0.1
+_NOT_LINKED = frozenset({"srt", "rist", "pulse", "alsa"})
+"""What PyAV's FFmpeg lacks, or, as ALSA, cannot be configured: the ``ffmpeg`` program reads it."""
 
 
 class ConnectError(MediaError):
@@ -40,10 +39,6 @@ class ConnectError(MediaError):
         super().__init__(message)
         self.reason = reason
         """Stable, for programs, as in ``FeedGap.reason``."""
-
-
-class StalledError(Exception):
-    """A pipe has had nothing for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,38 +51,20 @@ class LiveInput:
     pipe: Pipe | None
     """What FFmpeg reads through, where it does not read for itself."""
     is_file: bool
-    """Whether it has all it will ever have, so that it can be read at any speed and again."""
-
-
-class Pipe:
-    """A file descriptor as FFmpeg reads it: what there is, as soon as there is something, and never for ever."""
-
-    name = "pipe"
-
-    def __init__(self, descriptor: int, timeout_s: float) -> None:
-        self._descriptor = descriptor
-        self._timeout_s = timeout_s
-        self._closed = False
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLIN)
-
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes, none at the end.
-
-        Raises:
-            StalledError: nothing came within the time.
-        """
-        deadline_s = time.monotonic() + self._timeout_s
-        while not self._closed:
-            if self._poll.poll(_POLL_S * 1000):
-                return os.read(self._descriptor, size)
-            if time.monotonic() > deadline_s:
-                raise StalledError
-        return b""
+    """Whether it is a file, which can be read again."""
+    is_patient: bool
+    """Whether it loses nothing when it is not read: standard input, and a file that is not played at its own speed."""
 
     def close(self) -> None:
-        """Let a waiting reader go; the descriptor stays open for whoever connects next."""
-        self._closed = True
+        """Close it; nobody may be reading it."""
+        self.container.close()
+        if self.pipe is not None:
+            self.pipe.close()
+
+
+def is_finite(url: str, options: LiveOptions) -> bool:
+    """Whether a source ends some day and stays ended: a file, or standard input."""
+    return url == STANDARD_INPUT or (options.input_format is None and not _scheme(url))
 
 
 def open_input(url: str, options: LiveOptions) -> LiveInput:
@@ -99,21 +76,45 @@ def open_input(url: str, options: LiveOptions) -> LiveInput:
     """
     name = redacted(url)
     scheme = _scheme(url)
-    pipe = None
-    is_file = False
-    if url == STANDARD_INPUT:
-        pipe = Pipe(_STANDARD_INPUT_FD, options.stall_timeout_s)
-    elif not scheme and options.input_format is None:
-        location = locate(url)
-        url, is_file = location.url, location.rereadable
     settings = _settings(scheme, options)
-    container = _open(url if pipe is None else pipe, name, settings, options)
+    if url == STANDARD_INPUT:
+        pipe = Pipe(_STANDARD_INPUT_FD, options.open_timeout_s)
+        return _through(pipe, name, options.input_format, settings, options)
+    if scheme in _NOT_LINKED or options.input_format in _NOT_LINKED:
+        return _through(_program(url, name, options), name, ProgramPipe.FORMAT, settings, options)
+    is_file = is_finite(url, options)
+    if is_file:
+        url = locate(url).url
+    container = _open(url, name, options.input_format, settings, options)
     has_times = not container.format.flags & cast(int, FormatFlags.no_timestamps.value)
     if container.streams.video and not has_times and scheme:
         # Motion JPEG and bare H.264 come as fast as the camera makes them, not at the 25 a second of FFmpeg's guess.
         container.close()
-        container = _open(url, name, {"use_wallclock_as_timestamps": "1", **settings}, options)
-    return LiveInput(container, name, pipe, is_file)
+        settings = {"use_wallclock_as_timestamps": "1", **settings}
+        container = _open(url, name, options.input_format, settings, options)
+    return LiveInput(container, name, None, is_file, is_patient=is_file and not options.realtime)
+
+
+def _through(
+    pipe: Pipe, name: str, format_name: str | None, settings: dict[str, str], options: LiveOptions
+) -> LiveInput:
+    """A source that is read through ``pipe``."""
+    try:
+        container = _open(pipe, name, format_name, settings, options)
+    except BaseException:
+        pipe.close()
+        raise
+    pipe.timeout_s = options.stall_timeout_s
+    return LiveInput(container, name, pipe, is_file=False, is_patient=not isinstance(pipe, ProgramPipe))
+
+
+def _program(url: str, name: str, options: LiveOptions) -> ProgramPipe:
+    program = ffmpeg_program()
+    if program is None:
+        raise ConnectError(f"{name}: needs the ffmpeg program, which is not installed.", "unsupported")
+    raw = {"sample_rate": options.audio_rate_hz, "channels": options.audio_channels}
+    settings = {key: str(value) for key, value in raw.items() if value is not None} | options.ffmpeg_options
+    return ProgramPipe(program, url, options.input_format, settings, options.open_timeout_s)
 
 
 def failure(error: BaseException | None, name: str, doing: str, timeout_s: float) -> ConnectError:
@@ -153,12 +154,14 @@ _REASONS: dict[type[BaseException], str] = {
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
 
-def _open(file: str | Pipe, name: str, settings: dict[str, str], options: LiveOptions) -> InputContainer:
+def _open(
+    file: str | Pipe, name: str, format_name: str | None, settings: dict[str, str], options: LiveOptions
+) -> InputContainer:
     try:
         return av.open(
             file,
             mode="r",
-            format=options.input_format,
+            format=format_name,
             options=settings,
             metadata_errors="replace",
             timeout=(options.open_timeout_s, options.stall_timeout_s),

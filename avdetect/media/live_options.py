@@ -57,6 +57,9 @@ class LiveOptions(BaseModel):
     max_clip_s: Seconds = 60.0
     """Clips of longer events end early."""
 
-    def waits(self, *, is_pipe: bool) -> bool:
-        """Whether to read no further when the machine cannot keep up, rather than to drop the oldest."""
-        return is_pipe if self.when_behind is None else self.when_behind == "wait"
+    def waits(self, *, is_patient: bool) -> bool:
+        """Whether to read no further when the machine cannot keep up, rather than to drop the oldest.
+
+        ``is_patient``: the source loses nothing by it.
+        """
+        return is_patient if self.when_behind is None else self.when_behind == "wait"

@@ -23,10 +23,11 @@ from av.video.stream import VideoStream
 from avdetect.errors import MediaError
 from avdetect.media.clock import ClockRepair
 from avdetect.media.damage import Damage
-from avdetect.media.live_input import LiveInput, StalledError, failure
+from avdetect.media.live_input import LiveInput, failure
 from avdetect.media.live_options import LiveOptions
 from avdetect.media.packet_queue import PacketQueue, Received
 from avdetect.media.packet_ring import PacketRing
+from avdetect.media.pipe import StalledError
 from avdetect.media.wall_clock import WallClock
 
 __all__ = ["LiveReader", "StreamEnd"]
@@ -89,7 +90,7 @@ class LiveReader:
         self._last_time_s = 0.0
         self._waited_since_s = inf
         self._paced_from: tuple[float, float] | None = None
-        waits = options.waits(is_pipe=source.pipe is not None)
+        waits = options.waits(is_patient=source.is_patient)
         self.queue = PacketQueue(max_lag_s=None if waits else options.max_lag_s)
         """What has not been decoded yet."""
         self.ring = PacketRing(
@@ -113,17 +114,17 @@ class LiveReader:
         self._stopping.set()
         self.queue.close()
         if self._source.pipe is not None:
-            self._source.pipe.close()
+            self._source.pipe.interrupt()
         self._thread.join(_CLOSE_WITHIN_S)
         with self._lock:
             self._abandoned = True
             if self._finished:
-                self._source.container.close()
+                self._source.close()
 
     @property
     def is_live(self) -> bool:
         """Whether packets come when what they show happens."""
-        return self._options.realtime or (self._source.pipe is None and not self._source.is_file)
+        return not self._source.is_patient
 
     def _run(self) -> None:
         try:
@@ -137,7 +138,7 @@ class LiveReader:
         with self._lock:
             self._finished = True
             if self._abandoned:
-                self._source.container.close()
+                self._source.close()
 
     def _read(self) -> StreamEnd:
         """Read for as long as the media have no gap."""

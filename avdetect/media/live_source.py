@@ -129,7 +129,7 @@ class LiveSource:
                 source, streams, options, self._damage, reopen=lambda: open_input(url, options).container
             )
         except BaseException:
-            source.container.close()
+            source.close()
             raise
         try:
             self._origin = self._start()

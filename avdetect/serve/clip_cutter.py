@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 
 from avdetect.errors import AvdetectError
 from avdetect.media.packet_ring import PacketRing
+from avdetect.media.packets import MediaInfo
 from avdetect.media.thumbnail import thumbnail
 from avdetect.serve.messages import ClipCut, CutClip
 from avdetect.sinks.atomic import replacing
@@ -32,8 +33,7 @@ class _Recording:
     """What is kept of a stretch."""
 
     ring: PacketRing
-    origin_s: float
-    """Of the grid, on the clock of the ring."""
+    info: MediaInfo
     ended_s: float | None = None
     """When the stretch ended, by the monotonic clock."""
 
@@ -61,10 +61,10 @@ class ClipCutter:
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="avdetect-clips", daemon=True).start()
 
-    def begin(self, stretch: int, ring: PacketRing, origin_s: float) -> None:
-        """A stretch begins; its times count from ``origin_s`` on the clock of ``ring``."""
+    def begin(self, stretch: int, ring: PacketRing, info: MediaInfo) -> None:
+        """A stretch begins; its times count from ``info.origin_s`` on the clock of ``ring``."""
         with self._changed:
-            self._recordings[stretch] = _Recording(ring, origin_s)
+            self._recordings[stretch] = _Recording(ring, info)
             self._changed.notify_all()
 
     def end(self, stretch: int) -> None:
@@ -112,7 +112,7 @@ class ClipCutter:
         recording = self._recordings.get(request.stretch)
         if recording is None or recording.ended_s is not None:
             return 0.0
-        end_s = recording.origin_s + self._span(request).end_s
+        end_s = recording.info.origin_s + self._span(request).end_s
         rest_s = end_s - (recording.ring.end_s or 0.0)
         return max(rest_s, _MIN_WAIT_S) if rest_s > 0 else 0.0
 
@@ -132,13 +132,13 @@ class ClipCutter:
                 del self._recordings[number]
         for number, recording in self._recordings.items():
             starts_s = [request.start_s for request in self._requests.values() if request.stretch == number]
-            recording.ring.keep_from(recording.origin_s + min(starts_s) if starts_s else None)
+            recording.ring.keep_from(recording.info.origin_s + min(starts_s) if starts_s else None)
 
     def _cut(self, request: CutClip, recording: _Recording | None) -> ClipCut:
         if recording is None:
             return ClipCut(request.request, None, None, "What was received then is not kept any more.")
         span = self._span(request)
-        start_s, end_s = recording.origin_s + span.start_s, recording.origin_s + span.end_s
+        start_s, end_s = recording.info.origin_s + span.start_s, recording.info.origin_s + span.end_s
         path = request.folder / request.request
         clip, picture, message = None, None, ""
         try:
@@ -147,7 +147,7 @@ class ClipCutter:
         except AvdetectError as error:
             message = str(error)
         try:
-            time_s = recording.origin_s + request.thumbnail_s
+            time_s = recording.info.origin_s + request.thumbnail_s
             picture = self._show(recording, time_s, path.with_name(f"{path.name}.jpg"))
         except (AvdetectError, OSError) as error:
             message = message or str(error)
@@ -158,7 +158,7 @@ class ClipCutter:
         if not isinstance(stream, VideoStream):
             return None
         packets = (packet for packet in recording.ring.since(time_s) if packet.stream is stream)
-        picture = thumbnail(packets, stream, time_s)
+        picture = thumbnail(packets, stream, time_s, rotation=recording.info.rotation)
         if picture is None:
             return None
         with replacing(path) as temporary:

