@@ -1,8 +1,8 @@
 """How many 1280x720 25 fps H.264+AAC feeds a machine holds, and how many ffmpeg could decode: half of it is wanted.
 
 A number of feeds holds when no snippet is dropped, all snippets are scored, and 95 % of the scores are there within the
-detector's lookahead (one hop at least) and 300 ms of the end of their snippet: of the arrival of its last packet. On the
-wall clock a snippet ends earlier by what the sender's encoder and muxer hold back, which is printed too.
+detector's lookahead (one hop at least) and 300 ms of the end of their snippet: of the arrival of its last packet. On
+the wall clock a snippet ends earlier by what the sender's encoder and muxer hold back, which is printed too.
 
 python benchmarks/live_feeds.py [--feeds 16 20 24] [--seconds 300]
 """
