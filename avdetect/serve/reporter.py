@@ -20,7 +20,6 @@ __all__ = ["Reporter"]
 
 _MAX_UNSTORED = 10_000
 """Reports kept in memory while the disk is full; after that the oldest are lost."""
-_RETRY_INTERVAL_S = 1.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,6 +33,7 @@ class Reporter:
         metrics: counts.
         state: what pages show.
         sinks_of: the names of the sinks of a feed.
+        retry_interval_s: how long to wait before a disk that was full is tried again.
     """
 
     def __init__(
@@ -43,6 +43,8 @@ class Reporter:
         metrics: Metrics,
         state: ServiceState,
         sinks_of: Callable[[str], Sequence[str]],
+        *,
+        retry_interval_s: float = 1.0,
     ) -> None:
         self.dispatcher = dispatcher
         self._store = store
@@ -51,6 +53,7 @@ class Reporter:
         self._sinks_of = sinks_of
         self._names = [entry.name for entry in state.classes]
         self._unstored: deque[Callable[[], None]] = deque(maxlen=_MAX_UNSTORED)
+        self._retry_interval_s = retry_interval_s
         self._retry_s = 0.0
         self._gaps: dict[str, int] = {}
         self._statuses: dict[str, FeedStatus] = {}
@@ -150,6 +153,6 @@ class Reporter:
                 self._unstored[0]()
                 self._unstored.popleft()
         except StoreError as error:
-            self._retry_s = time.monotonic() + _RETRY_INTERVAL_S
+            self._retry_s = time.monotonic() + self._retry_interval_s
             _LOG.error("%s %d reports wait.", error, len(self._unstored))
         self.dispatcher.wake()

@@ -82,6 +82,13 @@ def hang(connection: Connection[Any, Any], url: str, options: LiveOptions, manif
     time.sleep(3600)
 
 
+def wait_for_stop(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
+    """Says that it is there, and that it has been stopped."""
+    connection.send(StretchBegan(0, ORIGIN_UNIX_S, 0.0, MediaInfo(url)))
+    _wait_for_stop(connection)
+    connection.send(StretchEnded(0, "stopped", "Was stopped."))
+
+
 def echo_standard_input(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """What is to be read there, as a message."""
     connection.send(StretchEnded(0, "read", os.read(0, 100).decode()))

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -262,22 +258,6 @@ def test_a_feed_can_be_replaced_and_removed_while_others_run(bundle: Bundle) -> 
     assert num_running("stays") == 1
 
 
-def test_standard_input_reaches_the_process(bundle: Bundle) -> None:
-    reading, writing = os.pipe()
-    kept = os.dup(0)
-    os.dup2(reading, 0)
-    os.write(writing, b"some media")
-    try:
-        with running(bundle, children.echo_standard_input, spec(bundle, url="-", ends=False)) as (_, recorder):
-            recorder.wait_for(lambda: recorder.gaps)
-    finally:
-        os.dup2(kept, 0)
-        for descriptor in (reading, writing, kept):
-            os.close(descriptor)
-
-    assert recorder.gaps[0].message == "some media"
-
-
 def num_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -293,39 +273,3 @@ def test_nothing_is_left_behind(bundle: Bundle, tmp_path: Path) -> None:
     assert threading.active_count() == threads
     assert num_descriptors() == descriptors
     assert multiprocessing.active_children() == []
-
-
-ORPHAN = f"""
-import time
-from avdetect.runtime.bundle import read_manifest, default_bundle_path
-from avdetect.serve.supervisor import FeedAddress, FeedProcess
-from tests.unit.serve.children import hang
-
-if __name__ == "__main__":
-    process = FeedProcess("orphan", FeedAddress("", None), read_manifest(default_bundle_path()), hang, lambda _: None)
-    print(process.pid, flush=True)
-    time.sleep({DEADLINE_S})
-"""
-
-
-def test_processes_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
-    script = tmp_path / "orphan.py"
-    script.write_text(ORPHAN)
-    root = Path(__file__).parents[3]
-    with subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}
-    ) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        parent.kill()
-        parent.wait(DEADLINE_S)
-
-    deadline_s = time.monotonic() + DEADLINE_S
-    while _is_alive(child) and time.monotonic() < deadline_s:
-        time.sleep(0.05)
-    assert not _is_alive(child)
-
-
-def _is_alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,119 @@
+"""What the engine reports, all the way into the store; a full disk comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from avdetect.errors import StoreError
+from avdetect.events.event import Event
+from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
+from avdetect.serve.delivery import Dispatcher
+from avdetect.serve.listener import ClipReady, FeedStatus
+from avdetect.serve.metrics import Metrics
+from avdetect.serve.reporter import Reporter
+from avdetect.serve.state import ServiceState
+from avdetect.serve.store import Store
+
+NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+EVENT = FeedEvent(
+    id="0b0f2b3c-6f0c-4f0e-9e5e-0d9a8a3e7c11",
+    feed="door",
+    stage="opened",
+    event=Event("siren", 1.0, 2.0, 1.5, 0.9, "audio"),
+    started_at=NOW,
+    ended_at=NOW + timedelta(seconds=1),
+    peak_at=NOW,
+)
+GAP = FeedGap("door", "stalled", "Nothing came.", 5.0, NOW)
+
+
+class FullStore(Store):
+    """On a disk that can be full."""
+
+    full = False
+
+    def record_event(self, event: FeedEvent, sinks: object = ()) -> None:
+        if self.full:
+            raise StoreError("the disk is full.")
+        super().record_event(event)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FullStore]:
+    with FullStore(tmp_path / "events.sqlite3") as opened:
+        yield opened
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def state() -> ServiceState:
+    return ServiceState(read_manifest(default_bundle_path()))
+
+
+@pytest.fixture
+def reporter(store: FullStore, metrics: Metrics, state: ServiceState) -> Iterator[Reporter]:
+    with Dispatcher(store, []) as dispatcher:
+        yield Reporter(store, dispatcher, metrics, state, lambda _: (), retry_interval_s=0.0)
+
+
+def test_a_gap_ends_in_the_store_where_it_began(reporter: Reporter, store: FullStore) -> None:
+    reporter.on_gap(GAP)
+    reporter.on_gap_end(replace(GAP, ended_at=NOW + timedelta(seconds=9), num_dropped_snippets=4))
+
+    [kept] = store.gaps()
+    assert (kept.ended_at, kept.num_dropped_snippets) == (NOW + timedelta(seconds=9), 4)
+
+
+def test_what_a_full_disk_could_not_take_is_stored_later_and_in_order(reporter: Reporter, store: FullStore) -> None:
+    store.full = True
+    reporter.on_event(EVENT)
+    reporter.on_event(replace(EVENT, stage="closed"))
+    reporter.on_gap(GAP)
+    assert store.events() == []
+
+    store.full = False
+    reporter.on_turn()
+
+    assert [event.stage for event in store.events()] == ["closed"]
+    assert len(store.gaps()) == 1
+
+
+def test_the_whole_clip_takes_the_place_of_the_early_one(reporter: Reporter, store: FullStore, tmp_path: Path) -> None:
+    early, whole = tmp_path / f"{EVENT.id}-early.mp4", tmp_path / f"{EVENT.id}.mp4"
+    for path in (early, whole):
+        path.touch()
+    reporter.on_event(EVENT)
+    reporter.on_clip(ClipReady("door", EVENT.id, early, None, early=True))
+    assert store.events()[0].clip == early.name
+
+    reporter.on_clip(ClipReady("door", EVENT.id, whole, None))
+
+    assert store.events()[0].clip == whole.name
+    assert not early.exists()
+
+
+def test_reconnects_and_drops_are_counted(reporter: Reporter, metrics: Metrics, state: ServiceState) -> None:
+    status = FeedStatus("door", "running", NOW)
+    state.set_feed(status, ["siren"])
+    reporter.on_state(status)
+    reporter.on_state(replace(status, num_reconnects=1, num_dropped_snippets=5))
+    reporter.on_event(EVENT)
+
+    text = metrics.render()[0].decode()
+    assert 'avdetect_reconnects_total{feed="door"} 1.0' in text
+    assert 'avdetect_dropped_snippets_total{feed="door"} 5.0' in text
+    assert 'avdetect_events_total{class="siren",feed="door"} 1.0' in text
+    assert state.feeds()[0].status.num_dropped_snippets == 5
+
+    reporter.on_state(replace(status, state="stopped"))
+    assert 'feed="door"' not in metrics.render()[0].decode()
