@@ -350,7 +350,7 @@ def test_sixteen_feeds_are_shown_side_by_side(page: Browser, service: LiveServic
         service.add_feed(
             f"camera {number}", "waiting" if number == 3 else "running", "no route to host." * (number == 3)
         )
-    page.wait_for("document.querySelectorAll('.feed').length === 16", timeout_s=20)
+    page.wait_for("document.querySelectorAll('.feed').length === 16", timeout_s=40)
     boxes = page.run(
         "return [...document.querySelectorAll('.feed')].map((card) => card.getBoundingClientRect().toJSON())"
     )

@@ -12,7 +12,8 @@ const WORDS = { connecting: "connecting", running: "live", waiting: "waiting", r
 
 let classes = [];              // of the bundle: the columns of all scores
 const feeds = new Map();       // name -> { status, rows, events, chosen, card }
-let windowS = 300, opened = null, onChosen = () => {}, drawing = false;
+const stale = new Set();       // feeds whose curves have to be drawn anew
+let windowS = 300, opened = null, onChosen = () => {};
 
 /** Begin. `chosen(name)` is called with the feed that was opened, or "" when it was closed. */
 export function startFeeds({ chosen }) {
@@ -73,7 +74,7 @@ export function addScore(row) {
   feed.rows.push(row);
   while (feed.rows[0].at < row.at - KEPT_S) feed.rows.shift();
   feed.status.last_score_at = serverNow();
-  redrawFeeds();
+  redraw([feed]); // alone: with many feeds scores come all the time
 }
 
 /** An event that is on the curves, as far as it has come. */
@@ -85,6 +86,7 @@ export function markEvent(event) {
     if (stage === "closed" && secondsOf(ended_at) < serverNow() - KEPT_S) feed.events.delete(id);
   }
   refreshTexts();
+  redraw([feed]);
 }
 
 /** Forget the curves: the service began anew, and so did its numbers. */
@@ -98,6 +100,7 @@ export async function fetchScores() {
     feed.rows = [...feed.rows, ...scores.filter((row) => !known.has(row.sequence))].sort((a, b) => a.sequence - b.sequence);
   }));
   refreshTexts();
+  redrawFeeds();
 }
 
 function makeCard(name) {
@@ -124,6 +127,7 @@ export function openFeed(name) {
   $("detail-gaps").open = false;
   if (name) { listClasses(); $("detail").scrollIntoView({ block: "nearest" }); }
   refreshTexts();
+  redrawFeeds();
   onChosen(name ?? "");
 }
 
@@ -196,7 +200,7 @@ function refreshTexts() {
   $("feeds-summary").textContent = feeds.size ? `${running} of ${feeds.size} live` : "";
   $("tab-feeds-count").textContent = feeds.size ? `${running}/${feeds.size}` : "";
   if (opened) refreshDetail(feeds.get(opened));
-  redrawFeeds(); // the curves of a feed that is silent move too
+  redraw([...feeds.values()].filter((feed) => !isFresh(feed))); // the curves of a feed that is silent move too
 }
 
 function refreshDetail({ status }) {
@@ -215,29 +219,33 @@ function readOut(clientX) {
     ? `${clock(row.at)} · fused ${percent("fused")} · heard ${percent("audio")} · seen ${percent("visual")}` : "";
 }
 
+const isFresh = ({ status, rows }) => status.state === "running" && rows.length > 0 && serverNow() - rows.at(-1).at < FRESH_S;
+
 function viewOf(feed) {
-  const now = serverNow(), last = feed.rows.at(-1)?.at ?? 0;
-  const end = feed.status.state === "running" && now - last < FRESH_S ? last : now;
+  const end = isFresh(feed) ? feed.rows.at(-1).at : serverNow();
   return { start: end - windowS, end };
 }
 
-/** Draw all that can be seen, once a frame at most. */
-export function redrawFeeds() {
-  if (drawing) return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    const now = serverNow();
-    for (const [name, feed] of feeds) {
-      const canvas = feed.card.querySelector("canvas");
-      if (!canvas.clientWidth) continue; // on another tab
-      const shown = { rows: feed.rows, events: [...feed.events.values()], chosen: feed.wanted };
-      if (isOnScreen(canvas)) drawSmall(canvas, shown, viewOf(feed), now);
-      if (name !== opened) continue;
-      feed.chosen = feed.only === null ? feed.wanted : [feed.only];
-      drawLarge($("detail-plot"), { ...shown, chosen: feed.chosen }, viewOf(feed), now);
-    }
-  });
+/** Draw the curves of all feeds anew, as far as they can be seen. */
+export function redrawFeeds() { redraw(feeds.values()); }
+
+function redraw(changed) {
+  if (!stale.size) requestAnimationFrame(drawStale);
+  for (const feed of changed) stale.add(feed);
+}
+
+function drawStale() {
+  const now = serverNow(), changed = [...stale];
+  stale.clear();
+  for (const feed of changed) {
+    const canvas = feed.card.querySelector("canvas");
+    if (!canvas.clientWidth) continue; // on another tab
+    const shown = { rows: feed.rows, events: [...feed.events.values()], chosen: feed.wanted };
+    if (isOnScreen(canvas)) drawSmall(canvas, shown, viewOf(feed), now);
+    if (feed !== feeds.get(opened)) continue;
+    feed.chosen = feed.only === null ? feed.wanted : [feed.only];
+    drawLarge($("detail-plot"), { ...shown, chosen: feed.chosen }, viewOf(feed), now);
+  }
 }
 
 function isOnScreen(canvas) {
