@@ -121,7 +121,7 @@ class Engine:
                 self._handle(feed, message)
         self._score(snippets)
         for feed in list(self._feeds.values()):
-            feed.tend()
+            self._report(feed, feed.tend())
             if feed.over:
                 self._succeed(feed)
         self._listener.on_turn()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,8 +27,6 @@ from avdetect.serve.messages import (
 from avdetect.serve.supervisor import Exited, FeedAddress, FeedProcess, FeedTarget
 
 __all__ = ["EngineOptions", "FeedSpec", "LiveFeed"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +103,21 @@ class LiveFeed:
 
     def start(self) -> None:
         """Start the process."""
-        now_s = time.monotonic()
         self._track.process_started()
-        self._started_s = now_s
+        self._started_s = time.monotonic()
         self._expect_within(self._patience_s)
-        self._process = FeedProcess(
-            self.spec.name,
-            self.spec.address,
-            self._manifest,
-            self._target,
-            lambda message: self._deliver(self, message),
-        )
-        self._set_state("connecting", self.status.message)
+        try:
+            self._process = FeedProcess(
+                self.spec.name,
+                self.spec.address,
+                self._manifest,
+                self._target,
+                lambda message: self._deliver(self, message),
+            )
+        except OSError as error:  # out of memory, processes or descriptors
+            self._try_again_later(f"The feed's process cannot be started: {error.strerror or error}.")
+        else:
+            self._set_state("connecting", self.status.message)
 
     def take(self, message: FromFeed | Exited) -> list[Report]:
         """What follows from a message, all but ``SnippetReady`` and ``ClipCut``."""
@@ -162,18 +162,18 @@ class LiveFeed:
         for request in clip_requests(event, self.spec.clips, self._track.stretch, self._track.stretch_start_s):
             self._process.send(request)
 
-    def tend(self) -> None:
+    def tend(self) -> list[Report]:
         """Start what is due, kill what hangs. Called a few times a second."""
         if self.over or time.monotonic() < self._deadline_s:
-            return
+            return []
         if self._process is None:
             self.start()
-        elif not self._stopping:
-            logger.error("%s: its process has hung and is killed", self.spec.name)
-            self._process.kill()
-            self._expect_within(self._patience_s)
-        else:
-            self._process.kill()
+            return []
+        self._process.kill()
+        if self._stopping:
+            return []
+        self._expect_within(self._patience_s)
+        return self._track.lose("hung", "The feed's process does not answer and is started again.", time.time())
 
     def stop(self) -> None:
         """Let the process send what is left and end; ``over`` follows."""
@@ -203,14 +203,17 @@ class LiveFeed:
             reports = self._track.stop(now_unix_s, lost=True)
             self._finish("stopped" if self._stopping else "ended")
             return reports
+        message = f"The feed's process ended unexpectedly ({_how(exited.exit_code)})."
+        reports = self._track.lose("crashed", message, now_unix_s)
+        self._try_again_later(message)
+        return reports
+
+    def _try_again_later(self, message: str) -> None:
         now_s = time.monotonic()
         if now_s - self._started_s > self._options.max_restart_s:
             self._backoff.reset()
         self._deadline_s = now_s + self._backoff.next_s()
-        message = f"The feed's process ended unexpectedly ({_how(exited.exit_code)})."
-        reports = self._track.lose("crashed", message, now_unix_s)
         self._set_state("restarting", message)
-        return reports
 
     def _lose(self, reason: str, message: str) -> list[Report]:
         reports = self._track.lose(reason, message, time.time())

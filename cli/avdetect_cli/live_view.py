@@ -166,7 +166,7 @@ class LiveView(LinesView):
         self._events: dict[str, FeedEvent] = {}
         self._latency_s = 0.0
         self._refreshed_s = 0.0
-        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False)
+        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=sys.stderr.isatty())
 
     def __enter__(self) -> Self:
         self._live.start()

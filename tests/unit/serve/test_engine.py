@@ -224,7 +224,7 @@ def test_a_process_that_hangs_is_killed_and_started_again(bundle: Bundle) -> Non
     with running(bundle, children.hang, spec(bundle, ends=False), options=options) as (_, recorder):
         recorder.wait_for(lambda: [status.state for status in recorder.states].count("running") == 2)
 
-    assert [gap.reason for gap in recorder.gaps] == ["crashed"]
+    assert [gap.reason for gap in recorder.gaps] == ["hung"]
 
 
 def test_what_a_process_could_not_handle_is_logged_without_credentials(
