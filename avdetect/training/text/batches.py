@@ -215,30 +215,32 @@ def _queries(
     A sound that bears another description of the same class may or may not fit a description: it is not counted.
     """
     sounds = [(row, one) for row, track in enumerate(tracks) for one in track.heard or ()]
-    texts = dict.fromkeys(one.text for _, one in sounds)
+    texts = {text: index for index, text in enumerate(dict.fromkeys(one.text for _, one in sounds))}
     labels = dict.fromkeys(one.label for _, one in sounds if one.label is not None)
-    label_of = {one.text: one.label for _, one in sounds}
+    label_index = {label: len(texts) + index for index, label in enumerate(labels)}
+    of_label: dict[str | None, list[int]] = {label: [] for label in (None, *labels)}
+    for text, label in {one.text: one.label for _, one in sounds}.items():
+        of_label[label].append(texts[text])
     names = [*texts, *labels]
-    shares = np.zeros((len(sounds), num_snippets), np.float32)
-    starts = np.arange(num_snippets) * hop_s
-    for share, (_, one) in zip(shares, sounds, strict=True):
-        covered = np.minimum(starts + hop_s, one.span.end_s) - np.maximum(starts, one.span.start_s)
-        share[:] = np.clip(covered / min(hop_s, one.span.duration_s), 0, 1)
+    shares = [_shares(one.span, num_snippets, hop_s) for _, one in sounds]
     heard = np.zeros((len(names), len(tracks), num_snippets), np.bool_)
+    for (row, one), share in zip(sounds, shares, strict=True):
+        fitting = [texts[one.text], *([] if one.label is None else [label_index[one.label]])]
+        heard[fitting, row] |= share >= _LEAST_HEARD
     counted = np.zeros_like(heard)
     counted[:, [row for row, track in enumerate(tracks) if track.heard is not None]] = True
-    for index, name in enumerate(names):
-        is_label = index >= len(texts)
-        unsure: list[tuple[int, NDArray[np.float32]]] = []
-        for (row, one), share in zip(sounds, shares, strict=True):
-            if name == (one.label if is_label else one.text):
-                heard[index, row] |= share >= _LEAST_HEARD
-                unsure.append((row, np.where(share < _LEAST_HEARD, share, 0)))
-            elif not is_label and one.label is not None and one.label == label_of[name]:
-                unsure.append((row, share))
-        for row, share in unsure:
-            counted[index, row] &= (share == 0) | heard[index, row]
+    for (row, one), share in zip(sounds, shares, strict=True):
+        alike = [texts[one.text]] if one.label is None else [*of_label[one.label], label_index[one.label]]
+        # Part of it is in the snippet, or all of a sound that may fit the description as well as its own.
+        counted[alike, row] &= (share == 0) | heard[alike, row]
     return names, heard, counted
+
+
+def _shares(span: Span, num_snippets: int, hop_s: float) -> NDArray[np.float64]:
+    """How much of each snippet, or of the sound where that is shorter, is the sound in the snippet: ``(T,)``."""
+    starts = np.arange(num_snippets) * hop_s
+    covered = np.minimum(starts + hop_s, span.end_s) - np.maximum(starts, span.start_s)
+    return np.asarray(np.clip(covered / min(hop_s, span.duration_s), 0, 1))
 
 
 def _later(sound: HeardSound, seconds: float) -> HeardSound:

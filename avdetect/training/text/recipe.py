@@ -42,7 +42,7 @@ from avdetect.training.text.scenes import Scene, SceneOptions, audio_only, scene
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["CHECKPOINT_NAME", "Material", "PhraseCache", "prepare", "train_text"]
+__all__ = ["CHECKPOINT_NAME", "Material", "PhraseCache", "feature_statistics", "prepare", "train_text"]
 
 CHECKPOINT_NAME = "alignment.safetensors"
 _GRADIENT_NORM = 1.0
@@ -106,7 +106,7 @@ def train_text(
     lightning.seed_everything(config.run.seed, workers=True, verbose=False)
     embed = PhraseCache(text_model)
     network = _network_config(config.recipe, material, embed)
-    module = AlignmentModule(config.recipe, network, *_statistics(material), SymmetricInfoNCE())
+    module = AlignmentModule(config.recipe, network, *feature_statistics(material), SymmetricInfoNCE())
     batches = ComposedBatches(
         material.scenes, material.pairs, embed, config.recipe, hop_s=material.hop_s, seed=config.run.seed
     )
@@ -203,7 +203,7 @@ def _network_config(recipe: TextRecipe, material: Material, embed: EmbedPhrases)
     )
 
 
-def _statistics(material: Material) -> tuple[Tensor, Tensor]:
+def feature_statistics(material: Material) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every number of the audio embeddings."""
     parts = material.audio()
     count = sum(len(part) for part in parts)
