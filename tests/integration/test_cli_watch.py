@@ -23,6 +23,7 @@ from tests.synth.media import MediaFactory
 
 DEMO = Path(avdetect.__file__).parent / "assets" / "demo.mp4"
 WITHIN_S = 60.0
+HOP_S = 0.64
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,29 @@ def test_a_source_that_comes_later_is_found_and_its_loss_is_a_gap(shots: Path) -
     assert (found["kind"], found["reason"], found["ended_at"] is not None) == ("gap", "refused", True)
     assert [record["class"] for record in opened if record.get("stage") == "opened"] == ["gunshot"]
     assert "hunter2" not in json.dumps([refused, found, *opened]) + rest + errors
+
+
+def test_a_live_feed_has_the_events_of_the_file(shots: Path) -> None:
+    port = free_port()
+    with (
+        running(sending(shots, f"tcp://127.0.0.1:{port}?listen=1", "-f", "mpegts")),
+        watching(f"tcp://127.0.0.1:{port}", "--json", "--threshold", "0.3") as process,
+    ):
+        assert process.stdout is not None
+        found = records([process.stdout.readline()])
+        while found[-1]["kind"] != "gap" or found[-1]["ended_at"] is not None or found[-1]["start_s"] == 0:
+            found += records([process.stdout.readline()])
+
+    live = [record for record in found if record.get("stage") == "closed"]
+    file = CliRunner().invoke(app, ["score", "--device", "cpu", "--json", "--threshold", "0.3", str(shots)])
+    expected = json.loads(file.stdout)["events"]
+    assert len(expected) > 0
+    assert sorted(event["class"] for event in live) == sorted(event["label"] for event in expected)
+    for event in expected:
+        [same] = [
+            one for one in live if one["class"] == event["label"] and abs(one["start_s"] - event["start_s"]) < HOP_S
+        ]
+        assert same["end_s"] == pytest.approx(event["end_s"], abs=HOP_S)
 
 
 def test_it_stops_after_the_duration_that_was_asked_for(media: MediaFactory) -> None:
