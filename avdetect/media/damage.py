@@ -33,6 +33,11 @@ class Damage:
         self.num_undecoded[kind] += 1
         self.lost_s += length_s
 
+    @property
+    def total(self) -> int:
+        """Number of places that were damaged."""
+        return self.num_undecoded.total() + self.num_patched.total() + self.num_read_errors
+
     def note(self) -> MediaNote | None:
         """All of it in one sentence; nothing if nothing was lost."""
         parts = [f"{n} {kind} packets could not be decoded" for kind, n in sorted(self.num_undecoded.items())]

@@ -197,6 +197,8 @@ class LiveReader:
     def _trouble(self, at_s: float) -> StreamEnd | None:
         """What keeps the media from going on as they are."""
         name = self._source.name
+        if self._options.loop:
+            self._clock.jumps.clear()
         if self._clock.jumps:
             jump = self._clock.jumps[-1]
             self._clock.jumps.clear()

@@ -13,6 +13,7 @@ from av.stream import Stream
 __all__ = ["PacketQueue", "Received"]
 
 _MAX_BYTES = 32 << 20
+_MAX_DROPPED_SPANS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class PacketQueue:
         self._changed = threading.Condition()
         self._closed = False
         self._seeks_entry = False
-        self.dropped: list[tuple[float, float]] = []
-        """From when to when packets were dropped, on the container's clock; the getter's to take away."""
+        self.dropped: deque[tuple[float, float]] = deque(maxlen=_MAX_DROPPED_SPANS)
+        """From when to when packets were dropped lately, on the container's clock; for the getter."""
 
     def put(self, received: Received) -> bool:
         """Add a packet, once there is room; false where nobody wants it any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ _KEEP_ENDED_S = 30.0
 _MAX_ENDED = 2
 _MAX_WAIT_S = 1.0
 _MIN_WAIT_S = 0.05
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -146,11 +149,15 @@ class ClipCutter:
             clip = write_clip(packets, recording.ring.streams, Span(start_s, end_s), path)
         except AvdetectError as error:
             message = str(error)
+        except Exception:  # the clips after this one still have to be cut
+            _log.exception("A clip cannot be cut.")
+            message = "The clip cannot be cut."
         try:
             time_s = recording.info.origin_s + request.thumbnail_s
             picture = self._show(recording, time_s, path.with_name(f"{path.name}.jpg"))
-        except (AvdetectError, OSError) as error:
-            message = message or str(error)
+        except Exception:
+            _log.exception("A thumbnail cannot be made.")
+            message = message or "The thumbnail cannot be made."
         return ClipCut(request.request, clip, picture, message)
 
     def _show(self, recording: _Recording, time_s: float, path: Path) -> Path | None:

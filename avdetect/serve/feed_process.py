@@ -9,9 +9,10 @@ this thread       decodes and assembles
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import queue
-import signal
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -43,6 +44,8 @@ from avdetect.snippets.snippet import Snippet
 __all__ = ["run_feed"]
 
 _FIRST_BACKOFF_S = 0.5
+_NOTE_INTERVAL_S = 60.0
+"""Damage is logged no more often."""
 _GOOD_AFTER_S = 10.0
 """A stretch of this length shows that all is well again."""
 _FLUSH_WITHIN_S = 0.4
@@ -51,6 +54,8 @@ _LINGER_S = 1.0
 """The engine closes its open events only after the last snippet; for so long their clips may still be asked for."""
 _POLL_S = 0.1
 _FAILED = 1
+
+_log = logging.getLogger(__name__)
 
 
 def run_feed(connection: Connection[FromFeed, ToFeed], url: str, options: LiveOptions, manifest: Manifest) -> None:
@@ -64,12 +69,7 @@ def run_feed(connection: Connection[FromFeed, ToFeed], url: str, options: LiveOp
         options: how to reach it.
         manifest: what a snippet is.
     """
-    if threading.current_thread() is threading.main_thread():
-        # Whoever interrupts the engine's process group, or stops its service, means the engine: it will say Stop.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    feed = _Feed(connection, url, options, manifest)
-    feed.run()
+    _Feed(connection, url, options, manifest).run()
 
 
 class _Feed:
@@ -94,6 +94,8 @@ class _Feed:
         self._stretch = 0
         self._first_origin_unix_s: float | None = None
         self._reached_s = 0.0
+        self._noted_s = -_NOTE_INTERVAL_S
+        self._num_noted = 0
 
     def run(self) -> None:
         """Stretch after stretch."""
@@ -115,6 +117,9 @@ class _Feed:
             if source.hangs:  # a thread is stuck in FFmpeg, with the connection
                 self._outbound.flush(_FLUSH_WITHIN_S)
                 os._exit(_FAILED)
+            with self._lock:
+                self._source = source = None
+            gc.collect()  # PyAV's containers and streams refer to each other, and decoders hold many pictures
             if self._has_end and end.reason == "ended":
                 break
             if time.monotonic() - began_s >= _GOOD_AFTER_S:
@@ -195,6 +200,16 @@ class _Feed:
             self._outbound.drop(1)
         else:
             self._outbound.send(SnippetReady(stretch, snippet, source.received_unix_s))
+        self._note_damage(source)
+
+    def _note_damage(self, source: LiveSource) -> None:
+        """Log what cannot be decoded, now and then."""
+        num_damaged = source.damage.total
+        if num_damaged != self._num_noted and time.monotonic() - self._noted_s >= _NOTE_INTERVAL_S:
+            if num_damaged > self._num_noted:
+                _log.warning("%s: damaged in %d places since it was connected to.", self._name, num_damaged)
+            self._noted_s = time.monotonic()
+            self._num_noted = num_damaged
 
     def _wait(self, reason: str, message: str) -> None:
         """Say that the source is not there, and let some time pass."""

@@ -37,7 +37,7 @@ from tests.synth.media import MediaFactory
 from tests.unit.media.test_live_source import MANIFEST, assert_same, file_snippets, serving
 
 OPTIONS = LiveOptions(open_timeout_s=5, stall_timeout_s=2, max_backoff_s=1)
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 LENGTH_S = 3.0
 MessageT = TypeVar("MessageT")
 
