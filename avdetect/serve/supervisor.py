@@ -31,6 +31,8 @@ _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _STANDARD_INPUT = "-"
 _STDIN = 0
 _FAILED = 1
+_NICENESS = 5
+"""Of the decoders: where there are more of them than processors, the engine, which they all wait for, goes first."""
 _EXIT_WITHIN_S = 5.0
 """After a process has hung up."""
 
@@ -176,6 +178,8 @@ def _run(
 ) -> None:
     """The process."""
     _hold_signals()
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
     threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
     stdin.take()
     try:
