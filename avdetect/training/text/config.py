@@ -68,7 +68,9 @@ class TextRecipe(_Section):
     phrase_dropout: Share = 0.2
 
     learning_rate: PositiveFloat = 2e-3
-    """The highest; it rises for a tenth of the steps and falls on a cosine."""
+    """The highest; it rises for a tenth of a stage and falls on a cosine."""
+    scale_learning_rate: PositiveFloat = 1e-2
+    """Likewise, of the few numbers that weigh the parts of the score: the weight of order starts at 0 in stage B."""
     weight_decay: NonNegativeFloat = 1e-2
     relevance_weight: NonNegativeFloat = 1.0
     """Of the loss that says where in a track each phrase is heard."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -59,13 +60,23 @@ class AlignmentModule(lightning.LightningModule):
         return contrast + recipe.relevance_weight * relevance
 
     def configure_optimizers(self) -> Any:
-        """AdamW, one cycle."""
+        """AdamW; the learning rate rises and falls once in each stage."""
         recipe = self.recipe
-        optimizer = torch.optim.AdamW(self.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            recipe.learning_rate,
-            total_steps=recipe.stage_a_steps + recipe.stage_b_steps,
-            pct_start=_WARM_UP_SHARE,
-        )
+        scales = [parameter for parameter in self.parameters() if parameter.ndim == 0]
+        weights = [parameter for parameter in self.parameters() if parameter.ndim > 0]
+        groups = [
+            {"params": weights, "lr": recipe.learning_rate, "weight_decay": recipe.weight_decay},
+            {"params": scales, "lr": recipe.scale_learning_rate, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate_share(self, step: int) -> float:
+        """Of the highest learning rate: it rises for a tenth of a stage, and falls on a cosine."""
+        in_b = step >= self.recipe.stage_a_steps
+        done = step - self.recipe.stage_a_steps if in_b else step
+        progress = (done + 1) / max(self.recipe.stage_b_steps if in_b else self.recipe.stage_a_steps, 1)
+        if progress < _WARM_UP_SHARE:
+            return progress / _WARM_UP_SHARE
+        return (1 + math.cos(math.pi * min((progress - _WARM_UP_SHARE) / (1 - _WARM_UP_SHARE), 1))) / 2

@@ -37,7 +37,7 @@ from avdetect.training.text.batches import ComposedBatches, EmbedPhrases, Paired
 from avdetect.training.text.checkpoint import AlignmentCheckpoint, save_alignment
 from avdetect.training.text.config import TextRecipe, TextTrainConfig
 from avdetect.training.text.module import AlignmentModule
-from avdetect.training.text.scenes import Scene, SceneOptions, audio_only, scene_bank
+from avdetect.training.text.scenes import PLAIN, Scene, SceneOptions, audio_only, scene_bank
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -154,11 +154,11 @@ def prepare(
             longer.append(record)
     folder = config.embeddings or config.output / "embeddings"
     recipe = config.recipe
-    options = SceneOptions(versions=recipe.scene_versions, overlap_share=recipe.scene_overlap, seed=config.run.seed)
+    mixed = SceneOptions(versions=recipe.scene_versions, overlap_share=recipe.scene_overlap, seed=config.run.seed)
     # Left out after encoding, so that the scenes can be used again with other classes left out.
     left_out = set(config.leave_out)
-    scenes = scene_bank(sounds, options, encoders, folder, on_done=on_encoded) if sounds else ()
-    scenes = tuple(scene for scene in scenes if not left_out & {one.label for one in scene.heard})
+    banks = (scene_bank(sounds, one, encoders, folder, on_done=on_encoded) for one in (mixed, PLAIN) if sounds)
+    scenes = tuple(scene for bank in banks for scene in bank if not left_out & {one.label for one in scene.heard})
     longer = [one for one in longer if one.label not in left_out]
     pairs = _pairs(longer, EmbeddingStore(folder), encoders, recipe.max_track_s, on_encoded)
     if not pairs and not any(scene.heard for scene in scenes):

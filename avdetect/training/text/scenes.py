@@ -32,7 +32,7 @@ from avdetect.text.sounds import HeardSound, LabelledSound
 from avdetect.timebase import Span
 from avdetect.training.extract import Encoders, fingerprint
 
-__all__ = ["Scene", "SceneOptions", "audio_only", "encode_samples", "scene_bank"]
+__all__ = ["PLAIN", "Scene", "SceneOptions", "audio_only", "encode_samples", "scene_bank"]
 
 _FORMAT = "avdetect-scenes-1"
 _CHUNK_S = 1
@@ -61,6 +61,15 @@ class SceneOptions:
     noise_scene_s: float = 12.8
     mix: MixOptions = field(default_factory=lambda: MixOptions(speed=(0.88, 1.14), shortest_cut_s=2.0))
     seed: int = 0
+
+
+PLAIN = SceneOptions(
+    versions=1,
+    overlap_share=0.0,
+    noise_scenes=0,
+    mix=MixOptions(level_dbfs=(-20.0, -20.0), noise_dbfs=(-90.0, -90.0), gap_s=(0.0, 0.0)),
+)
+"""Every sound on its own, whole and clean, as a short recording would have it."""
 
 
 def audio_only(encoders: Encoders) -> Encoders:
