@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import av
@@ -64,7 +65,9 @@ class LiveInput:
 
 def is_finite(url: str, options: LiveOptions) -> bool:
     """Whether a source ends some day and stays ended: a file, or standard input."""
-    return url == STANDARD_INPUT or (options.input_format is None and not _scheme(url))
+    if url == STANDARD_INPUT:
+        return True
+    return not _scheme(url) and (options.input_format is None or Path(url).is_file())  # or else it is a device
 
 
 def open_input(url: str, options: LiveOptions) -> LiveInput:

@@ -295,6 +295,15 @@ def test_a_counter_that_wraps_is_no_gap(media: MediaFactory, clip: Path) -> None
     assert all(snippet.audio_present and snippet.visual_present for snippet in watched.snippets[:-1])
 
 
+def test_a_file_of_raw_sound_comes_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "sound.raw"
+    path.write_bytes(bytes(2 * 8000))
+    watched = watch(str(path), LiveOptions(input_format="s16le", audio_rate_hz=8000, audio_channels=1))
+
+    assert watched.end.reason == "ended"
+    assert watched.end_s == pytest.approx(1.0)
+
+
 @pytest.fixture
 def standard_input(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The end to write to of a pipe that takes the place of standard input."""
