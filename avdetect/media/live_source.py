@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
+from math import inf, isfinite
 from types import TracebackType
 from typing import Self
 
@@ -85,7 +85,7 @@ class _Member:
     """When its first picture or sound is, on the container's clock."""
     items: Iterator[VideoFrame | AudioChunk | None] | None = None
     """What it gives, once it has begun and the grid is known."""
-    last_item_s: float = 0.0
+    last_item_s: float = inf
     """When it gave something, by the monotonic clock."""
     num_since_item: int = 0
     """Packets since then."""
