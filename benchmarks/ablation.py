@@ -34,6 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "only_heard": ["gunshot", "explosion", "scream", "glass", "siren", "crash"],
     },
     "whole video in both directions": UNBOUNDED,
+    "one snippet of lookahead": {"lookahead_snippets": 1},
     "no lookahead": {"lookahead_snippets": 0},
     "no smoothing": {"smoothing_range_snippets": 0},
     "evidence adds up": {"fusion": "sum"},
