@@ -22,11 +22,14 @@ from avdetect.media.redaction import redacted
 from avdetect.serve.messages import FromFeed, ToFeed
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
     from avdetect.media.live_options import LiveOptions
 
 __all__ = ["Exited", "FeedAddress", "FeedProcess", "FeedTarget", "run_feed"]
 
-_SPAWN = multiprocessing.get_context("spawn")  # a fork would copy onnxruntime's threads and locks in whatever state
+_PRELOADED = ("avdetect.serve.feed_process", "avdetect.media.kernels")
+"""By the server that feeds are forked from: the compiled kernel is in memory once, however many feeds there are."""
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _STANDARD_INPUT = "-"
 _STDIN = 0
@@ -37,6 +40,15 @@ _EXIT_WITHIN_S = 5.0
 """After a process has hung up."""
 
 logger = logging.getLogger(__name__)
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    """How processes are begun. A plain fork would copy onnxruntime's threads and locks in whatever state."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    return context
 
 
 class FeedTarget(Protocol):
@@ -102,8 +114,9 @@ class FeedProcess:
         self._name = name
         self._deliver = deliver
         stdin = _StandardInput(address.url == _STANDARD_INPUT)
-        self._connection, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(
+        context = _context()
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
             target=_run,
             args=(theirs, target, address.url, address.options, manifest, stdin),
             name=f"avdetect-{name}",
