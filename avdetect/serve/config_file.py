@@ -110,11 +110,15 @@ def load_config(path: Path) -> LoadedConfig:
         raise UsageError(f"{path} is not a text in UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(_syntax(path, str(error))) from error
+    folder = path.resolve().parent
     try:
-        config = Config.model_validate(_with_paths(document, path.resolve().parent))
+        config = Config.model_validate(_with_paths(document, folder))
     except ValidationError as error:
         found = [_mistake(details) for details in error.errors(include_url=False)]
         raise _misuse(path, text, found) from None  # its message would show what was set
+    # The default counts from there as well.
+    store = config.store.model_copy(update={"folder": folder / config.store.folder})
+    config = config.model_copy(update={"store": store})
     try:
         manifest = read_manifest(config.model.bundle or default_bundle_path())
     except BundleError as error:

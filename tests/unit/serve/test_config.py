@@ -152,6 +152,10 @@ def test_what_was_set_is_not_shown_where_it_may_be_a_secret(tmp_path: Path) -> N
     assert "hunter2" not in "".join(found)
 
 
+def test_the_store_is_beside_the_file_where_nothing_else_is_said(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, FEED)).config.store.folder == tmp_path / "avdetect-data"
+
+
 def test_paths_count_from_the_folder_of_the_file(tmp_path: Path) -> None:
     loaded = load_config(write(tmp_path, '[store]\nfolder = "kept"\n[sinks.log]\ntype = "file"\npath = "-"\n' + FEED))
 
