@@ -3,9 +3,10 @@
 1. Per class, a temperature and a bias on the log-odds: logistic regression of what happens on what the detector says.
    Where times are known, on snippets; else on videos, by their highest score. Drawn towards no change, so that a
    class with few examples is not bent to fit them.
-2. Per class, the threshold: every class is granted the same number of false detections in the videos in which nothing
-   happens, the largest number with which the alarms of all classes together stay within the allowance. The threshold
-   of a class that never occurs is raised where it has to be, but never lowered: nothing speaks for it.
+2. The threshold: one probability for all classes, the lowest with which the alarms in the videos in which nothing
+   happens stay within the allowance. A class that would go beyond it by itself has a higher one of its own; that of a
+   class that never occurs is never lowered: nothing speaks for it. One number is all that so little material can
+   tell: a threshold for each class, fitted to a handful of false alarms, does worse on other videos.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ _PRIOR_EXAMPLES = 1.0
 _MIN_SLOPE = 0.05
 _NEVER = 1.0
 """The threshold of a class that cannot be kept quiet."""
-_HIGHEST, _LOWEST, _NUM_LEVELS = 0.995, 0.1, 80
-"""The thresholds that are tried, evenly spread in log-odds. What is less likely than the lowest is no alarm, even if
-the material happens to hold nothing like it."""
+_LEVELS: Sequence[float] = np.round(1.0 / (1.0 + np.exp(np.linspace(-5.3, 2.2, 80))), 3).tolist()
+"""The thresholds that are tried, 0.995 to 0.1, evenly spread in log-odds. What is less likely than the lowest is no
+alarm, even if the material happens to hold nothing like it."""
 _SECONDS_PER_HOUR = 3600.0
 
 
@@ -178,51 +179,49 @@ def _with_thresholds(
     quiet: Sequence[ScoreCurve], classes: Sequence[ClassSpec], occurring: frozenset[str], allowed: int
 ) -> tuple[tuple[ClassSpec, ...], int]:
     """``classes`` with the lowest thresholds that raise at most ``allowed`` alarms on ``quiet``; how many they do."""
-    lowest = {
-        spec.name: _lowest_thresholds(quiet, column, spec.rule, _levels(spec, occurring), allowed)
+    alone = {
+        spec.name: _lowest_threshold(quiet, column, spec.rule, _levels(spec, occurring), allowed)
         for column, spec in enumerate(classes)
         if spec.anomaly
     }
+    best: tuple[tuple[ClassSpec, ...], int] | None = None
     num_false = 0
-    for granted in range(allowed, -1, -1):
+    for level in (_NEVER, *_LEVELS):
         chosen = tuple(
-            spec.model_copy(update={"rule": _opening_at(spec.rule, lowest[spec.name][granted])})
+            spec.model_copy(update={"rule": _opening_at(spec.rule, max(level, alone[spec.name]))})
             if spec.anomaly
             else spec
             for spec in classes
         )
         num_false = _num_alarms(quiet, chosen)
-        if num_false <= allowed:
-            return chosen, num_false
-    raise UsageError(
-        f"no threshold keeps the false alarms low enough: {num_false} are left that the detector is certain of, "
-        f"{allowed} are allowed in this material."
-    )
-
-
-def _levels(spec: ClassSpec, occurring: frozenset[str]) -> list[float]:
-    """The thresholds to try, highest first; of a class that never occurs, none below its own."""
-    extremes = log_odds(np.array([_HIGHEST, _LOWEST]))
-    spread = 1.0 / (1.0 + np.exp(-np.linspace(extremes[0], extremes[1], _NUM_LEVELS)))
-    levels: list[float] = np.round(spread, 3).tolist()
-    if spec.name in occurring:
-        return levels
-    return [*(level for level in levels if level > spec.rule.on), spec.rule.on]
-
-
-def _lowest_thresholds(
-    quiet: Sequence[ScoreCurve], column: int, rule: EventRule, levels: Sequence[float], most: int
-) -> list[float]:
-    """For 0, 1, ... ``most`` detections on ``quiet``: the lowest level that gives no more, nor does any above it."""
-    thresholds = [_NEVER] * (most + 1)
-    highest_count = 0
-    for level in levels:
-        count = sum(len(decide_events(curve, _only(column, _opening_at(rule, level), curve))) for curve in quiet)
-        highest_count = max(highest_count, count)
-        if highest_count > most:
+        if num_false > allowed:
             break
-        thresholds[highest_count:] = [level] * (most + 1 - highest_count)
-    return thresholds
+        best = chosen, num_false
+    if best is None:
+        raise UsageError(
+            f"no threshold keeps the false alarms low enough: {num_false} are left that the detector is certain of, "
+            f"{allowed} are allowed in this material."
+        )
+    return best
+
+
+def _levels(spec: ClassSpec, occurring: frozenset[str]) -> Sequence[float]:
+    """The thresholds to try, highest first; of a class that never occurs, none below its own."""
+    if spec.name in occurring:
+        return _LEVELS
+    return [*(level for level in _LEVELS if level > spec.rule.on), spec.rule.on]
+
+
+def _lowest_threshold(
+    quiet: Sequence[ScoreCurve], column: int, rule: EventRule, levels: Sequence[float], most: int
+) -> float:
+    """The lowest level that gives no more than ``most`` detections on ``quiet``, nor does any above it."""
+    threshold = _NEVER
+    for level in levels:
+        if sum(len(decide_events(curve, _only(column, _opening_at(rule, level), curve))) for curve in quiet) > most:
+            break
+        threshold = level
+    return threshold
 
 
 def _only(column: int, rule: EventRule, curve: ScoreCurve) -> list[EventRule | None]:
