@@ -71,7 +71,7 @@ def test_a_summary_shows_the_timeline_and_the_events(clip: Path) -> None:
     assert lines[0].startswith(f"{clip}  ·  0:21  ·  320x192 h264 25 fps  ·  aac 48 kHz mono")
     assert any(line.split()[0] == "gunshot" and {*"▆▇█"} & {*line} for line in lines[2:-1] if line)
     [event] = [line.split() for line in lines if line.split()[2:3] == ["gunshot"]]
-    assert event[0].startswith("0:06.")
+    assert event[0].startswith("0:07.")
     assert event[4] == "heard"
     assert "\x1b" not in result.stdout
     assert result.stderr == ""
@@ -114,7 +114,7 @@ def test_quiet_prints_nothing(clip: Path) -> None:
 def test_the_format_follows_from_the_name_of_the_output(clip: Path, tmp_path: Path) -> None:
     result = run("score", clip, *SHOTS, "-o", tmp_path / "events.srt")
 
-    assert (tmp_path / "events.srt").read_text().startswith("1\n00:00:06,")
+    assert (tmp_path / "events.srt").read_text().startswith("1\n00:00:07,")
     assert "gunshot" in result.stdout  # the summary is for people, who still read standard output
 
 
@@ -187,7 +187,7 @@ def test_clips_are_cut_from_saved_scores(saved: Path, tmp_path: Path) -> None:
     run("events", saved, "--classes", "gunshot", "--clips", tmp_path / "clips", "-q")
 
     [name] = [path.name for path in (tmp_path / "clips").iterdir()]
-    assert name.startswith("demo_00h00m06.")
+    assert name.startswith("demo_00h00m07.")
 
 
 def test_clips_of_a_file_that_is_gone_are_a_failure_of_that_input(clip: Path, tmp_path: Path) -> None:
