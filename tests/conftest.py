@@ -8,9 +8,11 @@ from tests.synth.media import MediaFactory
 
 
 def pytest_configure() -> None:
-    """Take interruptions: a shell starts its background jobs with SIGINT ignored, and children inherit that."""
+    """Take signals: a shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and children inherit it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

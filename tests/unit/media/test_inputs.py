@@ -6,6 +6,7 @@ import http.server
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -47,22 +48,21 @@ def test_text_is_refused(tmp_path: Path, name: str) -> None:
         open_source(tmp_path / name, PLAN)
 
 
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "secret.mp4"
-    path.write_bytes(b"secret")
-    path.chmod(0)
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
+def test_a_file_that_may_not_be_read_is_refused() -> None:
     as_nobody = "import os; os.geteuid() or os.seteuid(65534)\n"
-    code = (
-        "from avdetect.errors import MediaError\n"
-        "from avdetect.media.container import locate\n"
-        f"{as_nobody}"
-        f"try: locate({str(path)!r})\n"
-        "except MediaError as error: print(error)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "secret.mp4"
+        path.write_bytes(b"secret")
+        path.chmod(0)
+        code = (
+            "from avdetect.errors import MediaError\n"
+            "from avdetect.media.container import locate\n"
+            f"{as_nobody}"
+            f"try: locate({str(path)!r})\n"
+            "except MediaError as error: print(error)\n"
+        )
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == f"{path}: no permission to read it.\n"
 
 
