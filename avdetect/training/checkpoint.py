@@ -91,7 +91,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 def _build(kind: str, config: Mapping[str, Any]) -> TwoStreamNet | MacilSdNet:
     if kind == "two-stream":
         # JSON has no tuples.
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
+        }
         return TwoStreamNet(TwoStreamConfig(**values))
     if kind == "macil-sd":
         return MacilSdNet(MacilSdConfig(**config))
