@@ -9,24 +9,20 @@ a folder        with a folder of videos for each class
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from avdetect.errors import DataError
 from avdetect.labels.features import read_feature_list
-from avdetect.labels.rows import VideoRow, classes_in, faults_of
+from avdetect.labels.lines import Faults, all_faults, csv_lines, json_lines, validated
+from avdetect.labels.rows import VideoRow, classes_in
 from avdetect.labels.video import LabelledVideo
 from avdetect.media.suffixes import MEDIA_SUFFIXES
 
 __all__ = ["read_labelled_videos"]
 
 _CSV_COLUMNS = ("video", "label", "classes", "split")
-_MAX_FAULTS_SHOWN = 50
-
-Faults = list[str]
+_LABELS = frozenset({"label", "classes"})
 
 
 def read_labelled_videos(
@@ -54,7 +50,7 @@ def read_labelled_videos(
     if not videos and not faults:
         faults.append(f"{path} lists no video")
     if faults:
-        raise DataError(_all_faults(path, faults))
+        raise DataError(all_faults(path, faults))
     return videos
 
 
@@ -78,35 +74,23 @@ def _read(path: Path, faults: Faults) -> tuple[LabelledVideo, ...]:
 
 
 def _read_jsonl(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        if line.strip():
-            where = f"{path.name}, line {number}"
-            try:
-                yield VideoRow.model_validate(json.loads(line)).video_at(where, path.parent)
-            except json.JSONDecodeError as error:
-                faults.append(f"{where}: this is not JSON ({error.msg}, column {error.colno})")
-            except ValidationError as error:
-                faults.extend(f"{where}: {fault}" for fault in faults_of(error))
+    for where, data in json_lines(path, faults):
+        for row in validated(VideoRow, data, where, faults):
+            yield row.video_at(where, path.parent)
 
 
 def _read_csv(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, restkey="")
-        columns = set(rows.fieldnames or ())
-        if "video" not in columns or not columns & {"label", "classes"}:
-            faults.append(f"{path.name}, line 1: the columns must be video and label (or classes), and split if wanted")
-            return
-        for row in rows:
-            where = f"{path.name}, line {rows.line_num}"
-            if "" in row:
-                faults.append(f"{where}: it has more fields than there are columns")
-                continue
-            # A field that is left empty holds nothing; an empty label is that of a video without an event.
-            wanted = [name for name in _CSV_COLUMNS if row.get(name) or name in columns & {"label", "classes"}]
-            try:
-                yield VideoRow.model_validate({name: row[name] for name in wanted}).video_at(where, path.parent)
-            except ValidationError as error:
-                faults.extend(f"{where}: {fault}" for fault in faults_of(error))
+    for where, fields in csv_lines(path, faults, check_columns=_column_fault):
+        # A field that is left empty holds nothing; an empty label is that of a video without an event.
+        data = {name: fields[name] for name in _CSV_COLUMNS if fields.get(name) or (name in _LABELS and name in fields)}
+        for row in validated(VideoRow, data, where, faults):
+            yield row.video_at(where, path.parent)
+
+
+def _column_fault(columns: set[str]) -> str | None:
+    if "video" in columns and columns & _LABELS:
+        return None
+    return "the columns must be video and label (or classes), and split if wanted"
 
 
 def _read_folder(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
@@ -145,11 +129,3 @@ def _file_faults(videos: Sequence[LabelledVideo], *, must_exist: bool) -> Iterat
             if resolved in seen:
                 yield f"{video.where}: {file.name} is listed already ({seen[resolved]})"
             seen[resolved] = video.where
-
-
-def _all_faults(path: Path, faults: Sequence[str]) -> str:
-    number = "a mistake" if len(faults) == 1 else f"{len(faults)} mistakes"
-    shown = [f"  {fault}" for fault in faults[:_MAX_FAULTS_SHOWN]]
-    if len(faults) > _MAX_FAULTS_SHOWN:
-        shown.append(f"  and {len(faults) - _MAX_FAULTS_SHOWN} more")
-    return "\n".join([f"{path} has {number}:", *shown])

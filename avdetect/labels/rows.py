@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from avdetect.labels.video import DEFAULT_FPS, LabelledVideo, Split, TrueEvent, TrueModality
 from avdetect.timebase import Span
 
-__all__ = ["VideoRow", "classes_in", "faults_of"]
+__all__ = ["VideoRow", "classes_in"]
 
 _NORMAL = frozenset({"", "0", "normal", "none", "background"})
 """Labels of a video in which nothing happens."""
@@ -31,13 +30,6 @@ def classes_in(value: Any) -> Any:
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be class names: a list, or text with | between them")
     return [part.strip() for part in parts if part.strip().lower() not in _NORMAL]
-
-
-def faults_of(error: ValidationError) -> Iterator[str]:
-    """What is wrong with a line, a sentence for each mistake."""
-    for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"])
-        yield f"{where + ': ' if where else ''}{fault['msg'].removeprefix('Value error, ')}"
 
 
 def _as_label(value: Any) -> Any:

@@ -10,16 +10,15 @@ Paths are relative to the manifest's folder. Other keys are ignored.
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from avdetect.errors import DataError
-from avdetect.labels.rows import faults_of
+from avdetect.labels.lines import Faults, all_faults, csv_lines, json_lines, validated
 from avdetect.text.phrases import split_phrases
 from avdetect.text.sounds import HeardSound
 from avdetect.timebase import Span
@@ -27,8 +26,6 @@ from avdetect.timebase import Span
 __all__ = ["TextRecord", "read_text_records"]
 
 Split = Literal["train", "val"]
-
-_MAX_FAULTS_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def read_text_records(path: Path) -> tuple[TextRecord, ...]:
         raise DataError(f"there is no manifest at {path}.")
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: a manifest of sound and text ends in {' or '.join(readers)}.")
-    faults: list[str] = []
+    faults: Faults = []
     try:
         records = tuple(readers[path.suffix.lower()](path, faults))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -67,7 +64,7 @@ def read_text_records(path: Path) -> tuple[TextRecord, ...]:
     if not records and not faults:
         faults.append(f"{path} lists no recording")
     if faults:
-        raise DataError(_all_faults(path, faults))
+        raise DataError(all_faults(path, faults))
     return records
 
 
@@ -120,36 +117,14 @@ class _Row(BaseModel):
         return TextRecord(self.file, where, folder / self.file, self.text, self.label or None, self.split, sounds)
 
 
-def _read_jsonl(path: Path, faults: list[str]) -> Iterator[TextRecord]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        if line.strip():
-            where = f"{path.name}, line {number}"
-            try:
-                yield _Row.model_validate(json.loads(line)).record(where, path.parent)
-            except json.JSONDecodeError as error:
-                faults.append(f"{where}: this is not JSON ({error.msg}, column {error.colno})")
-            except ValidationError as error:
-                faults.extend(f"{where}: {fault}" for fault in faults_of(error))
+def _read_jsonl(path: Path, faults: Faults) -> Iterator[TextRecord]:
+    for where, data in json_lines(path, faults):
+        for row in validated(_Row, data, where, faults):
+            yield row.record(where, path.parent)
 
 
-def _read_csv(path: Path, faults: list[str]) -> Iterator[TextRecord]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, restkey="")
-        for row in rows:
-            where = f"{path.name}, line {rows.line_num}"
-            if "" in row:
-                faults.append(f"{where}: it has more fields than there are columns")
-                continue
-            row.pop("sounds", None)
-            try:
-                yield _Row.model_validate(row).record(where, path.parent)
-            except ValidationError as error:
-                faults.extend(f"{where}: {fault}" for fault in faults_of(error))
-
-
-def _all_faults(path: Path, faults: Sequence[str]) -> str:
-    number = "a mistake" if len(faults) == 1 else f"{len(faults)} mistakes"
-    shown = [f"  {fault}" for fault in faults[:_MAX_FAULTS_SHOWN]]
-    if len(faults) > _MAX_FAULTS_SHOWN:
-        shown.append(f"  and {len(faults) - _MAX_FAULTS_SHOWN} more")
-    return "\n".join([f"{path} has {number}:", *shown])
+def _read_csv(path: Path, faults: Faults) -> Iterator[TextRecord]:
+    for where, fields in csv_lines(path, faults):
+        data = {name: value for name, value in fields.items() if name != "sounds"}
+        for row in validated(_Row, data, where, faults):
+            yield row.record(where, path.parent)
