@@ -1,23 +1,17 @@
-"""A trained network in one file: weights, the config that shapes them, and what else deployment must know.
-
-The file is a safetensors file with JSON in its metadata. Loading it runs none of its content.
-"""
+"""A trained network in one file: weights, the config that shapes them, and what else deployment must know."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
-from safetensors.torch import save_file
+from torch import Tensor
 
-from avdetect.errors import CheckpointError, UsageError
 from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
-from avdetect.sinks.atomic import replacing
+from avdetect.training.weights_file import load_weights, save_weights
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
@@ -53,9 +47,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "class_names": checkpoint.class_names,
         "notes": dict(checkpoint.notes),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_FORMAT: json.dumps(description)})
+    save_weights(checkpoint.network, description, path, file_format=_FORMAT)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -64,28 +56,21 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     Raises:
         CheckpointError: the file is not there, is damaged, or is no checkpoint of this version.
     """
-    path = Path(path)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged, or no safetensors file: {error}") from error
-    if _FORMAT not in metadata:
-        raise CheckpointError(
-            f"{path} is no checkpoint of this version of avdetect: its metadata has no {_FORMAT}; "
+    return load_weights(
+        Path(path),
+        _checkpoint,
+        file_format=_FORMAT,
+        if_other=(
+            f"is no checkpoint of this version of avdetect: its metadata has no {_FORMAT}; "
             "weights of other origin are read by `avdetect import-checkpoint`."
-        )
-    try:
-        description = json.loads(metadata[_FORMAT])
-        network = _build(description["network"], description["config"])
-        network.load_state_dict(tensors)
-        return Checkpoint(network.eval(), tuple(description["class_names"]), description["notes"])
-    except (UsageError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())  # torch lists what is wrong line by line
-        raise CheckpointError(f"{path}: weights and description do not agree: {reason}") from error
+        ),
+    )
+
+
+def _checkpoint(description: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
+    network = _build(description["network"], description["config"])
+    network.load_state_dict(tensors)
+    return Checkpoint(network.eval(), tuple(description["class_names"]), description["notes"])
 
 
 def _build(kind: str, config: Mapping[str, Any]) -> TwoStreamNet | MacilSdNet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -18,8 +18,9 @@ from pydantic import (
 
 from avdetect.errors import UsageError
 
-__all__ = ["MacilSdRecipe", "ProductRecipe", "RunOptions", "TrainConfig", "parse_config"]
+__all__ = ["MacilSdRecipe", "ProductRecipe", "RunOptions", "TrainConfig", "parse_config", "validated"]
 
+Config = TypeVar("Config", bound=BaseModel)
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -150,8 +151,17 @@ def parse_config(values: dict[str, Any]) -> TrainConfig:
     Raises:
         UsageError: all that is wrong with them.
     """
+    return validated(TrainConfig, values)
+
+
+def validated(model: type[Config], values: dict[str, Any]) -> Config:
+    """``values`` as a ``model``.
+
+    Raises:
+        UsageError: all that is wrong with them.
+    """
     try:
-        return TrainConfig.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise UsageError(f"the training configuration has mistakes: {'; '.join(faults)}.") from error

@@ -1,22 +1,16 @@
-"""A trained alignment in one file: weights, the config that shapes them, and what they were made with.
-
-The file is a safetensors file with JSON in its metadata. Loading it runs none of its content.
-"""
+"""A trained alignment in one file: weights, the config that shapes them, and what they were made with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
-from safetensors.torch import save_file
+from torch import Tensor
 
-from avdetect.errors import CheckpointError, UsageError
 from avdetect.models.alignment import AlignmentConfig, AlignmentNet
-from avdetect.sinks.atomic import replacing
+from avdetect.training.weights_file import load_weights, save_weights
 
 __all__ = ["AlignmentCheckpoint", "load_alignment", "save_alignment"]
 
@@ -46,9 +40,7 @@ def save_alignment(checkpoint: AlignmentCheckpoint, path: Path) -> None:
         "text_encoder": checkpoint.text_encoder,
         "notes": dict(checkpoint.notes),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_FORMAT: json.dumps(description)})
+    save_weights(checkpoint.network, description, path, file_format=_FORMAT)
 
 
 def load_alignment(path: Path) -> AlignmentCheckpoint:
@@ -57,21 +49,15 @@ def load_alignment(path: Path) -> AlignmentCheckpoint:
     Raises:
         CheckpointError: the file is not there, is damaged, or is no alignment of this version.
     """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged, or no safetensors file: {error}") from error
-    if _FORMAT not in metadata:
-        raise CheckpointError(f"{path} is no alignment of this version of avdetect; `avdetect train-text` makes one.")
-    try:
-        description = json.loads(metadata[_FORMAT])
-        network = AlignmentNet(AlignmentConfig(**description["config"]))
-        network.load_state_dict(tensors)
-        return AlignmentCheckpoint(network.eval(), description["text_encoder"], description["notes"])
-    except (UsageError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())  # torch lists what is wrong line by line
-        raise CheckpointError(f"{path}: weights and description do not agree: {reason}") from error
+    return load_weights(
+        path,
+        _checkpoint,
+        file_format=_FORMAT,
+        if_other="is no alignment of this version of avdetect; `avdetect train-text` makes one.",
+    )
+
+
+def _checkpoint(description: dict[str, Any], tensors: dict[str, Tensor]) -> AlignmentCheckpoint:
+    network = AlignmentNet(AlignmentConfig(**description["config"]))
+    network.load_state_dict(tensors)
+    return AlignmentCheckpoint(network.eval(), description["text_encoder"], description["notes"])

@@ -13,11 +13,9 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
 )
 
-from avdetect.errors import UsageError
-from avdetect.training.config import RunOptions
+from avdetect.training.config import RunOptions, validated
 
 __all__ = ["TextRecipe", "TextTrainConfig", "parse_text_config"]
 
@@ -100,8 +98,4 @@ def parse_text_config(values: dict[str, Any]) -> TextTrainConfig:
     Raises:
         UsageError: all that is wrong with them.
     """
-    try:
-        return TextTrainConfig.model_validate(values)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise UsageError(f"the training configuration has mistakes: {'; '.join(faults)}.") from error
+    return validated(TextTrainConfig, values)
