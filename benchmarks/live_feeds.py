@@ -20,14 +20,14 @@ from live import watched
 from support import hd_video
 
 from avdetect.runtime.bundle import Bundle
-from avdetect.serve.listener import FeedStatus, QuietListener, ScoredSnippet
+from avdetect.serve.listener import EngineListener, FeedStatus, ScoredSnippet
 
 WARM_UP_S = 5.0
 """After all feeds have come."""
 ALLOWED_S = 0.3
 
 
-class Latencies(QuietListener):
+class Latencies(EngineListener):
     """Of the scores while ``measuring``."""
 
     def __init__(self) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from avdetect.events.event import SnippetScore
 from avdetect.events.feed_event import FeedEvent, FeedGap
 
-__all__ = ["ClipReady", "EngineListener", "FeedState", "FeedStatus", "Listeners", "QuietListener", "ScoredSnippet"]
+__all__ = ["ClipReady", "EngineListener", "FeedState", "FeedStatus", "Listeners", "ScoredSnippet"]
 
 FeedState = Literal["connecting", "running", "waiting", "restarting", "ended", "stopped"]
 """Not there yet; media come in; lost, the next attempt follows; its process failed, a new one follows; the source has
@@ -71,64 +71,35 @@ class ClipReady:
     """Whether it shows the beginning only; the whole clip follows when the event has closed."""
 
 
-class EngineListener(Protocol):
-    """Called in the engine's thread, in the order in which things happen; it must not block for long."""
+class EngineListener:
+    """Called in the engine's thread, in the order in which things happen; it must not block for long.
+
+    What is not overridden is ignored.
+    """
 
     def on_event(self, event: FeedEvent) -> None:
         """An event opened, went on or closed."""
-        ...
 
     def on_gap(self, gap: FeedGap) -> None:
         """A feed is not seen any more; ``ended_at`` is set where the gap is over already, as with drops."""
-        ...
 
     def on_gap_end(self, gap: FeedGap) -> None:
         """The gap reported last for this feed, which is over now: the same but for ``ended_at``."""
-        ...
 
     def on_score(self, scored: ScoredSnippet) -> None:
         """A snippet has been scored."""
-        ...
 
     def on_state(self, status: FeedStatus) -> None:
         """A feed's state has changed."""
-        ...
 
     def on_clip(self, ready: ClipReady) -> None:
         """The clip of an event is there, or will never be."""
-        ...
 
     def on_turn(self) -> None:
         """The engine is alive: at least once a second."""
-        ...
 
 
-class QuietListener:
-    """Does nothing: for listeners that want some of the reports only."""
-
-    def on_event(self, event: FeedEvent) -> None:
-        """Ignored."""
-
-    def on_gap(self, gap: FeedGap) -> None:
-        """Ignored."""
-
-    def on_gap_end(self, gap: FeedGap) -> None:
-        """Ignored."""
-
-    def on_score(self, scored: ScoredSnippet) -> None:
-        """Ignored."""
-
-    def on_state(self, status: FeedStatus) -> None:
-        """Ignored."""
-
-    def on_clip(self, ready: ClipReady) -> None:
-        """Ignored."""
-
-    def on_turn(self) -> None:
-        """Ignored."""
-
-
-class Listeners:
+class Listeners(EngineListener):
     """Tells several listeners, in their order: what is stored first has been stored when the next one hears of it."""
 
     def __init__(self, *listeners: EngineListener) -> None:

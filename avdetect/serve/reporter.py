@@ -11,7 +11,7 @@ from avdetect.errors import StoreError
 from avdetect.events.feed_event import FeedEvent, FeedGap
 from avdetect.serve.clip_requests import replaced_files
 from avdetect.serve.delivery import Dispatcher
-from avdetect.serve.listener import ClipReady, FeedStatus, ScoredSnippet
+from avdetect.serve.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
 from avdetect.serve.metrics import Metrics
 from avdetect.serve.state import ServiceState
 from avdetect.serve.store import Store
@@ -24,7 +24,7 @@ _MAX_UNSTORED = 10_000
 _LOG = logging.getLogger(__name__)
 
 
-class Reporter:
+class Reporter(EngineListener):
     """Listens to the engine, in its thread.
 
     Args:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from avdetect.events.event import SnippetScore
 from avdetect.events.feed_event import FeedEvent, FeedGap
-from avdetect.serve.listener import ClipReady, FeedStatus, QuietListener, ScoredSnippet
+from avdetect.serve.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
 from avdetect.sinks.records import json_line
 from avdetect.timebase import Span
 from avdetect_cli.looks import CARRIED, can_encode, class_colour
@@ -38,7 +38,7 @@ _MAX_COLUMNS = 120
 _MIN_COLUMNS = 16
 
 
-class JsonLines(QuietListener):
+class JsonLines(EngineListener):
     """Events, clips and gaps as JSON, a line each, as they change."""
 
     def on_event(self, event: FeedEvent) -> None:
@@ -65,7 +65,7 @@ class JsonLines(QuietListener):
         sys.stdout.flush()
 
 
-class LinesView(QuietListener):
+class LinesView(EngineListener):
     """A line for everything that happens; a context manager that ends with a summary.
 
     Args:

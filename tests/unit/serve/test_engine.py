@@ -22,7 +22,7 @@ from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.pipeline import score
 from avdetect.runtime.result import ScoreResult
 from avdetect.serve.engine import Engine
-from avdetect.serve.listener import FeedStatus, QuietListener, ScoredSnippet
+from avdetect.serve.listener import EngineListener, FeedStatus, ScoredSnippet
 from avdetect.serve.live_feed import EngineOptions, FeedSpec
 from avdetect.serve.supervisor import FeedAddress, FeedTarget
 from tests.unit.serve import children
@@ -32,7 +32,7 @@ DEADLINE_S = 30.0
 QUICK = EngineOptions(first_restart_s=0.05, stop_within_s=2.0, update_interval_s=1.0)
 
 
-class Recorder(QuietListener):
+class Recorder(EngineListener):
     """Keeps what is reported."""
 
     def __init__(self) -> None:
