@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import queue
-import signal
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from pathlib import Path
 
 from avdetect.errors import AvdetectError, OutputError, StoreError, UsageError
@@ -24,7 +21,7 @@ from avdetect.serve.logs import configure_logging
 from avdetect.serve.metrics import Metrics
 from avdetect.serve.reporter import Reporter
 from avdetect.serve.retention import prune
-from avdetect.serve.signals import on_signals, stop_or_abort
+from avdetect.serve.signals import Order, Orders
 from avdetect.serve.sinks import Sink, open_sink
 from avdetect.serve.state import ServiceState
 from avdetect.serve.store import Store
@@ -38,19 +35,12 @@ _PRUNE_INTERVAL_S = 600.0
 _LOG = logging.getLogger(__name__)
 
 
-class _Order(Enum):
-    """What the service is to do."""
-
-    STOP = 1
-    RELOAD = 2
-    ENGINE_ENDED = 3
-
-
-def serve(path: Path) -> None:
-    """Run the service until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+def serve(path: Path, orders: Orders) -> None:
+    """Run the service until it is ordered to stop.
 
     Args:
         path: of the configuration.
+        orders: what to do; given from other threads or by signals, before this is called or later.
 
     Raises:
         UsageError: the configuration has mistakes, or a library is missing.
@@ -59,17 +49,17 @@ def serve(path: Path) -> None:
     loaded = load_config(path)
     configure_logging(loaded.config.log)
     with ExitStack() as opened:
-        _Service(path, loaded, opened).run()
+        _Service(path, loaded, orders, opened).run()
 
 
 class _Service:
     """All the parts; ``opened`` closes them, the last first."""
 
-    def __init__(self, path: Path, loaded: LoadedConfig, opened: ExitStack) -> None:
+    def __init__(self, path: Path, loaded: LoadedConfig, orders: Orders, opened: ExitStack) -> None:
         config = loaded.config
         self._path = path
         self._loaded = loaded
-        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._orders = orders
         self._clips_folder = config.store.folder / CLIPS_FOLDER
         _make_folder(self._clips_folder)
         bundle = Bundle.load(config.model.bundle, device=config.model.device)
@@ -91,6 +81,7 @@ class _Service:
 
     def run(self) -> None:
         """Run until told to stop."""
+        self._orders.obey_from_here(self._engine.abort)
         now = datetime.now(UTC)
         every_sink = tuple(self._loaded.config.sinks)
         for event in self._store.close_dangling(now, every_sink):
@@ -100,26 +91,21 @@ class _Service:
         self._engine_thread.start()
         self._state.set_ready(True)
         _LOG.info("watching %d feeds with %s", len(self._loaded.feeds), self._state.bundle_name)
-        handlers = stop_or_abort(lambda: self._orders.put(_Order.STOP), self._engine.abort)
-        if hasattr(signal, "SIGHUP"):
-            handlers[signal.SIGHUP] = lambda: self._orders.put(_Order.RELOAD)
-        with on_signals(handlers):
-            try:
-                while self._next_order() is _Order.RELOAD:
-                    self._reload()
-            finally:
-                self._stop()
+        try:
+            while self._next_order() is Order.RELOAD:
+                self._reload()
+        finally:
+            self._stop()
         if self._engine_error is not None:
             raise self._engine_error
 
-    def _next_order(self) -> _Order:
+    def _next_order(self) -> Order:
         """Wait for one; make room in the store meanwhile."""
         while True:
             self._prune()
-            try:
-                return self._orders.get(timeout=_PRUNE_INTERVAL_S)
-            except queue.Empty:
-                continue
+            order = self._orders.next(_PRUNE_INTERVAL_S)
+            if order is not None:
+                return order
 
     def _stop(self) -> None:
         """Close and deliver what is open."""
@@ -136,7 +122,7 @@ class _Service:
             self._engine.run()
         except Exception as error:  # whatever it is: the service must not seem to live on
             self._engine_error = error
-        self._orders.put(_Order.ENGINE_ENDED)
+        self._orders.give(Order.STOP)
 
     def _open_web(self, opened: ExitStack) -> None:
         from avdetect.serve.web.app import create_app

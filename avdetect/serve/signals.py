@@ -2,16 +2,78 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from enum import Enum
 from types import FrameType
 
-__all__ = ["on_signals", "stop_or_abort"]
+__all__ = ["Order", "Orders", "on_signals", "orders_by_signal", "stop_or_abort"]
 
 _SAME_WITHIN_S = 1.0
 """Who ends a group of processes often signals its leader twice."""
+
+
+class Order(Enum):
+    """What a service is told to do."""
+
+    STOP = 1
+    RELOAD = 2
+
+
+class _StoppedEarly(BaseException):  # noqa: N818 - not an error
+    """Told to stop while loading; as with ``KeyboardInterrupt``, no ``except Exception`` may take it."""
+
+
+class Orders:
+    """What a service has been told and has still to do; see ``orders_by_signal``."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._abort: Callable[[], None] | None = None
+
+    def give(self, order: Order) -> None:
+        """Add an order; from any thread or signal handler."""
+        self._waiting.put(order)
+
+    def next(self, timeout_s: float) -> Order | None:
+        """Wait for the next; ``None`` where none came in time."""
+        try:
+            return self._waiting.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def obey_from_here(self, abort: Callable[[], None]) -> None:
+        """All has been loaded: whoever reads the orders stops when told to. ``abort`` ends at once."""
+        self._abort = abort
+
+    def stop(self) -> None:
+        """Told to stop: leave the loading, where that is not over."""
+        self.give(Order.STOP)
+        if self._abort is None:
+            raise _StoppedEarly
+
+    def abort(self) -> None:
+        """Told to stop again, a while later."""
+        if self._abort is not None:
+            self._abort()
+
+
+@contextmanager
+def orders_by_signal() -> Iterator[Orders]:
+    """Orders that SIGHUP, SIGTERM and Ctrl-C give.
+
+    To be entered before anything is loaded: to read the configuration again is remembered until there is a service that
+    can. To stop ends the loading; the body of the ``with`` is left then, quietly.
+    """
+    orders = Orders()
+    handlers = stop_or_abort(orders.stop, orders.abort)
+    if hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = lambda: orders.give(Order.RELOAD)
+    with suppress(_StoppedEarly), on_signals(handlers):
+        yield orders
 
 
 @contextmanager

@@ -90,6 +90,18 @@ class Service:
         return found
 
 
+def wait_until_caught(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Until the process has a handler of its own for a signal."""
+    deadline_s = time.monotonic() + WITHIN_S
+    while True:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) >> (number - 1) & 1:
+            return
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+
+
 @contextmanager
 def serving(folder: Path, config: str) -> Iterator[Service]:
     port = free_port()
@@ -148,6 +160,26 @@ def test_a_new_configuration_leaves_alone_what_did_not_change(shots: Path, tmp_p
 
     assert feeds == {"lobby": "running", "gate": "waiting"}
     assert service.says("lobby: running") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_to_stop_while_it_loads_ends_it_quietly(shots: Path, tmp_path: Path) -> None:
+    with serving(tmp_path, CONFIG.replace("{media}", str(shots))) as service:
+        wait_until_caught(service.process, signal.SIGTERM)
+        service.process.send_signal(signal.SIGTERM)
+
+        assert service.process.wait(WITHIN_S) == 0
+    assert (tmp_path / "log.jsonl").read_text() == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_to_reload_while_it_loads_is_done_when_it_has_loaded(shots: Path, tmp_path: Path) -> None:
+    with serving(tmp_path, CONFIG.replace("{media}", str(shots))) as service:
+        wait_until_caught(service.process, signal.SIGHUP)
+        service.process.send_signal(signal.SIGHUP)
+
+        service.wait_for(lambda: service.says("the configuration was read again"))
+        service.wait_for(lambda: service.says("lobby: running"))
 
 
 def test_what_was_open_when_the_service_was_killed_is_closed_by_the_next(shots: Path, tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ def serve(
     open, deliver it and end.
     """
     from avdetect.errors import UsageError
+    from avdetect.serve.signals import orders_by_signal
 
-    try:
-        from avdetect.serve.service import serve as run
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name} is not installed; `pip install 'avdetect[serve]'` brings it.") from error
-    run(file)
+    with orders_by_signal() as orders:  # before all that takes time to load
+        try:
+            from avdetect.serve.service import serve as run
+        except ModuleNotFoundError as error:
+            raise UsageError(f"{error.name} is not installed; `pip install 'avdetect[serve]'` brings it.") from error
+        run(file, orders)
