@@ -23,7 +23,7 @@ class Order(Enum):
     RELOAD = 2
 
 
-class _StoppedEarly(BaseException):  # noqa: N818 - not an error
+class _StoppedEarly(BaseException):
     """Told to stop while loading; as with ``KeyboardInterrupt``, no ``except Exception`` may take it."""
 
 
