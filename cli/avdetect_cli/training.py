@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,44 @@ if TYPE_CHECKING:
 
     from avdetect.training.extract import Encoders
 
-__all__ = ["check_installed", "extraction_progress", "open_encoders", "parse_settings", "say"]
+__all__ = [
+    "DATA_PANEL",
+    "LEARNING_PANEL",
+    "EmbeddingsOption",
+    "SeedOption",
+    "SettingsOption",
+    "check_installed",
+    "extraction_progress",
+    "open_encoders",
+    "parse_settings",
+    "say",
+]
+
+DATA_PANEL = "What is learned from"
+LEARNING_PANEL = "How it is learned"
+
+EmbeddingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--embeddings",
+        metavar="DIR",
+        help="Where the embeddings of videos and sounds are kept; what is missing is added.",
+        show_default="DIR/embeddings",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+SettingsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One setting, as in recipe.hidden_dim=64; may be repeated; docs/training.md and docs/text.md list them.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, show_default="0", rich_help_panel=LEARNING_PANEL)
+]
 
 
 def check_installed(*packages: str) -> None:

@@ -11,13 +11,21 @@ from typing import Annotated, Any
 import typer
 
 from avdetect_cli.options import BundleOption, DeviceOption, QuietOption
-from avdetect_cli.training import check_installed, extraction_progress, open_encoders, parse_settings
+from avdetect_cli.training import (
+    DATA_PANEL,
+    LEARNING_PANEL,
+    EmbeddingsOption,
+    SeedOption,
+    SettingsOption,
+    check_installed,
+    extraction_progress,
+    open_encoders,
+    parse_settings,
+)
 from avdetect_cli.values import parse_classes
 
 __all__ = ["train"]
 
-_DATA = "What is learned from"
-_LEARNING = "How it is learned"
 _RUNNING = "Where it runs"
 
 
@@ -53,7 +61,7 @@ def train(
             metavar="MANIFEST",
             help="What to validate on.",
             show_default="the videos of split val, or a fifth of all",
-            rich_help_panel=_DATA,
+            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
     classes: Annotated[
@@ -62,22 +70,13 @@ def train(
             "--classes",
             metavar="A,B,C",
             help="The classes, where a misspelt one is to be found.",
-            rich_help_panel=_DATA,
+            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
-    embeddings: Annotated[
-        Path | None,
-        typer.Option(
-            "--embeddings",
-            metavar="DIR",
-            help="What `avdetect extract` wrote; what is missing is added.",
-            show_default="DIR/embeddings",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
+    embeddings: EmbeddingsOption = None,
     recipe: Annotated[
         RecipeName | None,
-        typer.Option("--recipe", help="The method.", show_default="product", rich_help_panel=_LEARNING),
+        typer.Option("--recipe", help="The method.", show_default="product", rich_help_panel=LEARNING_PANEL),
     ] = None,
     schedule: Annotated[
         Schedule | None,
@@ -85,13 +84,13 @@ def train(
             "--schedule",
             help="Keep the epoch that validates best, or the last one.",
             show_default="best",
-            rich_help_panel=_LEARNING,
+            rich_help_panel=LEARNING_PANEL,
         ),
     ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
-            "--teacher", metavar="CHECKPOINT", help="A network to learn from as well.", rich_help_panel=_LEARNING
+            "--teacher", metavar="CHECKPOINT", help="A network to learn from as well.", rich_help_panel=LEARNING_PANEL
         ),
     ] = None,
     config: Annotated[
@@ -100,21 +99,11 @@ def train(
             "--config",
             metavar="FILE",
             help="Any setting, as TOML; docs/training.md lists them.",
-            rich_help_panel=_LEARNING,
+            rich_help_panel=LEARNING_PANEL,
         ),
     ] = None,
-    settings: Annotated[
-        list[str],
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="One setting, for instance recipe.epochs=30; may be repeated.",
-            rich_help_panel=_LEARNING,
-        ),
-    ] = [],  # noqa: B006 - typer copies it
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, show_default="0", rich_help_panel=_LEARNING)
-    ] = None,
+    settings: SettingsOption = [],  # noqa: B006 - typer copies it
+    seed: SeedOption = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on where training into the same folder ended.", rich_help_panel=_RUNNING),

@@ -9,13 +9,20 @@ from typing import Annotated
 import typer
 
 from avdetect_cli.options import BundleOption, DeviceOption, QuietOption
-from avdetect_cli.training import check_installed, extraction_progress, open_encoders, parse_settings, say
+from avdetect_cli.training import (
+    DATA_PANEL,
+    EmbeddingsOption,
+    SeedOption,
+    SettingsOption,
+    check_installed,
+    extraction_progress,
+    open_encoders,
+    parse_settings,
+    say,
+)
 from avdetect_cli.values import parse_classes
 
 __all__ = ["train_text"]
-
-_DATA = "What is learned from"
-_LEARNING = "How it is learned"
 
 
 def train_text(
@@ -24,16 +31,7 @@ def train_text(
         typer.Argument(metavar="MANIFEST", help="A .jsonl or .csv of recordings and texts (docs/text.md)."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where checkpoint and logs go.")],
-    embeddings: Annotated[
-        Path | None,
-        typer.Option(
-            "--embeddings",
-            metavar="DIR",
-            help="Where encoded sounds are kept; what is missing is added.",
-            show_default="DIR/embeddings",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
+    embeddings: EmbeddingsOption = None,
     text_encoder: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +39,7 @@ def train_text(
             metavar="FOLDER|NAME",
             help="A sentence-transformers model: a folder, or its name on the Hugging Face hub.",
             show_default="all-MiniLM-L6-v2",
-            rich_help_panel=_DATA,
+            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
     leave_out: Annotated[
@@ -50,21 +48,11 @@ def train_text(
             "--leave-out",
             metavar="A,B,C",
             help="Classes not to learn from, to see what is made of the unknown.",
-            rich_help_panel=_DATA,
+            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
-    settings: Annotated[
-        list[str],
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="One setting, for instance recipe.stage_a_steps=1000; may be repeated; docs/text.md lists them.",
-            rich_help_panel=_LEARNING,
-        ),
-    ] = [],  # noqa: B006 - typer copies it
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, show_default="0", rich_help_panel=_LEARNING)
-    ] = None,
+    settings: SettingsOption = [],  # noqa: B006 - typer copies it
+    seed: SeedOption = None,
     bundle: BundleOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
