@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +20,8 @@ BACKWARD_JUMP_S = Fraction(1, 2)
 """A step back beyond this is a jump; a smaller one is an overlap."""
 WRAP_BITS = (33, 32)
 """Widths after which counters start again at zero: MPEG's, and those of 32-bit formats."""
+_SHIFTS_KEPT = 16
+"""A stream meets a jump soon after the other one; a source that is read for a year jumps without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,14 @@ class _Track:
     time_base: Fraction
     forward_ticks: int
     backward_ticks: int
+    begin: int | None = None
+    """When its first packet is shown, raw."""
     offset: int = 0
     """Repaired minus raw."""
     expected: int | None = None
     """Where the next packet should start on the repaired clock."""
+    end: int = 0
+    """When its last packet has been shown, on the repaired clock."""
 
 
 class ClockRepair:
@@ -56,7 +63,7 @@ class ClockRepair:
         """Repair ``streams``; ``clock_may_jump``: the format is one whose clock may jump ahead (MPEG-TS)."""
         forward_s = FORWARD_JUMP_S if clock_may_jump else ABSURD_JUMP_S
         self.jumps: list[Jump] = []
-        self._shifts: list[Fraction] = [Fraction(0)]
+        self._shifts = deque([Fraction(0)], maxlen=_SHIFTS_KEPT)
         self._tracks: dict[int, _Track] = {}
         for stream in streams:
             time_base = stream.time_base or Fraction(1, 1_000_000)
@@ -66,6 +73,18 @@ class ClockRepair:
         """Forget what comes next: the source is about to seek."""
         for track in self._tracks.values():
             track.expected = None
+
+    def begin_again(self) -> None:
+        """The source is about to be read from its beginning once more: that follows the end of the longest stream."""
+        begun = [(track, track.begin) for track in self._tracks.values() if track.begin is not None]
+        if not begun:
+            return
+        end = max(track.end * track.time_base for track, _ in begun)
+        shift = end - min(begin * track.time_base for track, begin in begun)
+        self._shifts.append(shift)
+        for track in self._tracks.values():
+            track.offset = round(shift / track.time_base)
+        self.restart()
 
     def repair(self, packet: Packet[Stream]) -> None:
         """Shift ``packet.pts`` and ``packet.dts`` to the repaired clock, in place."""
@@ -77,6 +96,10 @@ class ClockRepair:
             step = raw + track.offset - track.expected
             if not -track.backward_ticks <= step <= track.forward_ticks:
                 self._resync(track, raw)
+        shown = raw if packet.pts is None else packet.pts
+        if track.begin is None:
+            track.begin = shown
+        track.end = max(track.end, shown + track.offset + (packet.duration or 0))
         track.expected = raw + track.offset + (packet.duration or 0)
         if track.offset:
             packet.dts = None if packet.dts is None else packet.dts + track.offset
@@ -88,7 +111,7 @@ class ClockRepair:
         if step > 0 and self._another_is_near(track, raw + track.offset):
             return
         for offset in self._known_offsets(track):
-            if -track.backward_ticks <= raw + offset - track.expected <= track.forward_ticks:
+            if self._is_next(track, raw + offset):
                 track.offset = offset
                 return
         track.offset = track.expected - raw
@@ -99,6 +122,14 @@ class ClockRepair:
         """Those that other streams have taken, the newest first, and those of a counter that wrapped."""
         yield from (round(shift / track.time_base) for shift in reversed(self._shifts))
         yield from (track.offset + (1 << bits) for bits in WRAP_BITS)
+
+    def _is_next(self, track: _Track, stamp: int) -> bool:
+        """Whether a packet at ``stamp`` follows on what came before it, or on a pause that others went on in."""
+        assert track.expected is not None
+        step = stamp - track.expected
+        if step < -track.backward_ticks:
+            return False
+        return step * track.time_base <= FORWARD_JUMP_S or self._another_is_near(track, stamp)
 
     def _another_is_near(self, track: _Track, stamp: int) -> bool:
         time_s = stamp * track.time_base

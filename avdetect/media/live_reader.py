@@ -228,6 +228,7 @@ class LiveReader:
             container.close()
         again = self._reopen()
         self._select(again)
+        self._clock.begin_again()
         return again
 
     def _select(self, container: InputContainer) -> None:

@@ -306,14 +306,26 @@ def _copy(
     target: Path,
     container_format: str,
 ) -> None:
-    """Write ``packets`` to ``target`` with ``start`` as its time 0; what is earlier gets negative times."""
+    """Write ``packets`` to ``target`` with ``start`` as its time 0; what is earlier gets negative times.
+
+    Where a source begins again, a stream may overlap its own end a little. No container takes that, so what comes too
+    early is moved to just after what came before it.
+    """
     import av
 
+    next_dts: dict[int, int] = {}
     with av.open(str(target), "w", format=container_format) as output:
         copies = {stream.index: output.add_stream_from_template(stream, opaque=True) for stream in streams}
         for packet in packets:
-            shift = round(start / packet.time_base)
+            index, shift = packet.stream.index, round(start / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts - shift
             packet.dts = None if packet.dts is None else packet.dts - shift
-            packet.stream = copies[packet.stream.index]
+            if packet.dts is not None:
+                if packet.dts < next_dts.get(index, packet.dts):
+                    packet.dts = next_dts[index]
+                    packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
+                next_dts[index] = packet.dts + 1
+            packet.stream = copies[index]
             output.mux(packet)
+    if target.stat().st_size == 0:
+        raise _NothingToCopyError(f"nothing was found at {float(start):.3f} s on its clock")

@@ -93,6 +93,15 @@ def test_both_streams_take_the_same_shift(tracks: Tracks) -> None:
     assert len(clock.jumps) == 1
 
 
+def test_a_stream_that_pauses_while_the_clock_jumps_comes_back_in_step(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    jump = -777 * TICKS_PER_S
+    tracks.repaired(clock, 1, run(0))
+    tracks.repaired(clock, 0, [*run(0), *run(5 * STEP + jump, 25 * 60)])
+    assert tracks.repaired(clock, 1, run(60 * TICKS_PER_S + jump)) == run(60 * TICKS_PER_S)
+    assert len(clock.jumps) == 1
+
+
 def test_a_stream_that_pauses_while_the_other_goes_on_is_left_alone(tracks: Tracks) -> None:
     clock = ClockRepair(tracks.streams, clock_may_jump=True)
     tracks.repaired(clock, 1, run(0))
@@ -106,6 +115,22 @@ def test_a_wrapped_counter_goes_on_without_a_note(tracks: Tracks) -> None:
     before = run(2**33 - 5 * STEP)
     after = tracks.repaired(clock, 0, [*before, *run(0), *run(5 * STEP)])
     assert after == run(2**33 - 5 * STEP, 15)
+    assert not clock.jumps
+
+
+def test_a_short_way_back_is_no_wrapped_counter(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=False)
+    assert tracks.repaired(clock, 0, [*run(0, 50), *run(0)]) == run(0, 55)
+
+
+@pytest.mark.parametrize("length", [5, 50])
+def test_what_is_read_again_follows_the_end_of_the_longest_stream(tracks: Tracks, length: int) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=False)
+    for turn in range(3):
+        begin = turn * (20 + length) * STEP
+        assert tracks.repaired(clock, 0, run(1000, length)) == run(1000 + begin, length)
+        assert tracks.repaired(clock, 1, run(1000, 20 + length)) == run(1000 + begin, 20 + length)
+        clock.begin_again()
     assert not clock.jumps
 
 

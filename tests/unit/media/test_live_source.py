@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,17 +181,28 @@ def test_a_file_is_played_at_its_own_speed_and_dated_now(clip: Path) -> None:
     assert all(-0.1 < age_s < 1.5 for age_s in watched.ages_s)
 
 
-def test_a_file_in_a_loop_goes_on_without_a_gap(clip: Path) -> None:
-    with LiveSource(str(clip), PLAN, LiveOptions(loop=True)) as source:
+@pytest.mark.parametrize(
+    ("name", "making"),
+    [
+        ("loop.ts", {}),
+        ("loop.mp4", {}),
+        ("loop.m4a", {"video": ()}),
+        ("loop-short.mp4", {"duration_s": 0.4}),
+        ("loop-late-sound.mp4", {"audio_filter": "apad=pad_dur=0.8"}),
+    ],
+)
+def test_a_file_in_a_loop_goes_on_without_a_gap(media: MediaFactory, name: str, making: dict[str, Any]) -> None:
+    path = media.flash_and_tone(name, **{"duration_s": LENGTH_S, **making})
+    with LiveSource(str(path), PLAN, LiveOptions(loop=True)) as source:
         assembler = assembler_for(source)
-        ends_s = []
+        heard_until_s = []
         for item in source.packets():
-            ends_s += [snippet.span.end_s for snippet in assembler.push(item) if snippet.audio_present]
-            if len(ends_s) > 3 * LENGTH_S / 0.64:
+            heard_until_s += [snippet.span.end_s for snippet in assembler.push(item) if snippet.audio_present]
+            if len(heard_until_s) > 4 * LENGTH_S / 0.64:
                 source.stop()
                 break
 
-    assert np.allclose(np.diff(ends_s), 0.64)
+    assert np.allclose(np.diff(heard_until_s), 0.64)
 
 
 def test_a_source_that_falls_silent_is_given_up_with_all_that_came(clip: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
@@ -33,7 +34,7 @@ from avdetect.serve.messages import (
 )
 from avdetect.serve.outbound import MAX_UNTAKEN_SNIPPETS, MAX_WAITING_SNIPPETS
 from tests.synth import feeds
-from tests.synth.media import MediaFactory
+from tests.synth.media import EVENT_S, MediaFactory
 from tests.unit.media.test_live_source import MANIFEST, assert_same, file_snippets, serving
 
 OPTIONS = LiveOptions(open_timeout_s=5, stall_timeout_s=2, max_backoff_s=1)
@@ -279,6 +280,51 @@ def test_a_clip_ends_with_its_stretch_and_can_be_asked_for_afterwards(clip: Path
     assert cuts["late"].clip is not None
     assert cuts["unknown"].clip is None
     assert "not kept any more" in cuts["unknown"].message
+
+
+def white_at_s(path: Path) -> list[float]:
+    """When a flash begins in a clip."""
+    with av.open(str(path)) as container:
+        shown = [
+            (frame.time, float(frame.to_ndarray(format="gray").mean()) > 128) for frame in container.decode(video=0)
+        ]
+    return [round(now_s, 2) for (_, before), (now_s, now) in pairwise(shown) if now and not before]
+
+
+def test_a_clip_reaches_over_the_seam_of_a_file_in_a_loop(clip: Path, tmp_path: Path) -> None:
+    with watching(str(clip), LiveOptions(loop=True, realtime=True)) as child:
+        child.hear_a(StretchBegan)
+        child.connection.send(order(tmp_path, "event", 0.5, LENGTH_S + 1.8))
+        cut = child.hear_a(ClipCut)
+        child.stop()
+
+    assert cut == ClipCut("event", tmp_path / "event.mp4", tmp_path / "event.jpg")
+    assert white_at_s(tmp_path / "event.mp4") == pytest.approx([EVENT_S - 0.5, LENGTH_S + EVENT_S - 0.5], abs=0.15)
+
+
+def test_a_clip_reaches_over_a_jump_of_the_timestamps(media: MediaFactory, clip: Path, tmp_path: Path) -> None:
+    before = media.ffmpeg("before-the-jump.ts", "-i", clip, "-c", "copy", "-output_ts_offset", "1000")
+    shifted = media.ffmpeg("after-the-jump.ts", "-i", clip, "-c", "copy", "-output_ts_offset", "100")
+    with serving(before.read_bytes() + shifted.read_bytes(), 2 * LENGTH_S) as url, watching(url) as child:
+        child.hear_a(StretchBegan)
+        child.connection.send(order(tmp_path, "event", 0.5, LENGTH_S + 1.8))
+        cut = child.hear_a(ClipCut)
+        child.stop()
+
+    assert cut == ClipCut("event", tmp_path / "event.mp4", tmp_path / "event.jpg")
+    assert white_at_s(tmp_path / "event.mp4") == pytest.approx([EVENT_S - 0.5, LENGTH_S + EVENT_S - 0.5], abs=0.15)
+
+
+def test_a_clip_of_what_is_not_kept_any_more_is_told(clip: Path, tmp_path: Path) -> None:
+    options = OPTIONS.model_copy(update={"ring_s": 1.0})
+    with serving(clip.read_bytes(), LENGTH_S) as url, watching(url, options) as child:
+        child.hear_a(StretchEnded)
+        child.connection.send(order(tmp_path, "event", 0.1, 0.5))
+        cut = child.hear_a(ClipCut)
+        child.stop()
+
+    assert cut.clip is None
+    assert "nothing was found" in cut.message
 
 
 def test_a_feed_without_pictures_gives_clips_without_a_thumbnail(media: MediaFactory, tmp_path: Path) -> None:
