@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
@@ -17,7 +17,7 @@ from avdetect.models.heads import Fusion, InstanceHead, InstanceOutputs, instanc
 from avdetect.models.smoothing import LocalSmoothing
 from avdetect.models.window import Window, slide
 
-__all__ = ["StreamInput", "TwoStreamConfig", "TwoStreamNet", "VisualPartner"]
+__all__ = ["StreamInput", "TwoStreamConfig", "TwoStreamNet", "VisualPartner", "with_window"]
 
 NUM_STREAMS = 2
 """Audio, then visual: the order of ``present`` and of every axis of streams."""
@@ -293,6 +293,20 @@ class TwoStreamNet(nn.Module):
         """Streams ``[B, 2, T, H]`` and their presence ``[B, 2, T]``."""
         streams = torch.stack((self.audio_input(audio), self.visual_input(visual)), 1)
         return streams, present.transpose(1, 2)
+
+
+def with_window(
+    network: TwoStreamNet, *, left_context_snippets: int | None = None, lookahead_snippets: int | None = None
+) -> TwoStreamNet:
+    """The same weights with another W or R, for evaluation; ``None`` leaves a side as it is."""
+    config = network.config
+    if left_context_snippets is not None:
+        config = replace(config, left_context_snippets=left_context_snippets)
+    if lookahead_snippets is not None:
+        config = replace(config, lookahead_snippets=lookahead_snippets)
+    other = TwoStreamNet(config)
+    other.load_state_dict(network.state_dict())
+    return other.eval()
 
 
 class VisualPartner(nn.Module):

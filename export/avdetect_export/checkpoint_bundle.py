@@ -14,7 +14,7 @@ from avdetect.errors import CheckpointError, UsageError
 from avdetect.labels.features import FEATURE_HOP_S
 from avdetect.manifest import SCHEMA_VERSION, ClassSpec, DetectorSpec, EventRule, Manifest
 from avdetect.models.macil_sd import MacilSdNet, load_published
-from avdetect.models.two_stream import TwoStreamNet
+from avdetect.models.two_stream import TwoStreamNet, with_window
 from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
 from avdetect.training.checkpoint import Checkpoint, load_checkpoint
 from avdetect.training.extract import fingerprint
@@ -138,19 +138,12 @@ def import_published(weights: Path, output: Path, *, options: ExportOptions = Ex
 
 
 def _with_window(network: TwoStreamNet | MacilSdNet, options: ExportOptions) -> TwoStreamNet | MacilSdNet:
-    """The same weights, with the W and R asked for: no weight depends on them."""
-    if options.left_context_snippets is None and options.lookahead_snippets is None:
+    left, right = options.left_context_snippets, options.lookahead_snippets
+    if left is None and right is None:
         return network
     if isinstance(network, MacilSdNet):
         raise UsageError("the macil-sd network always sees the whole video: it has no W and R to choose.")
-    sides = {
-        name: value
-        for name in ("left_context_snippets", "lookahead_snippets")
-        if (value := getattr(options, name)) is not None
-    }
-    other = TwoStreamNet(replace(network.config, **sides))
-    other.load_state_dict(network.state_dict())
-    return other.eval()
+    return with_window(network, left_context_snippets=left, lookahead_snippets=right)
 
 
 def _detector(network: TwoStreamNet | MacilSdNet, weights: Weights) -> tuple[bytes, DetectorSpec, dict[str, float]]:

@@ -34,7 +34,7 @@ from avdetect.manifest import (
     MotionSpec,
     VisualSpec,
 )
-from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
+from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, with_window
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect.runtime.pipeline import score
@@ -87,6 +87,10 @@ LASTING_CLASSES = frozenset({"fight", "siren"})
 ONLY_SEEN = ("fight",)
 """In AVBench fights have no sound of their own, and no other event is seen."""
 SEED = 0
+LOOKAHEAD_SNIPPETS = 1
+"""The network learns with two and runs with one, which costs 0.018 of frame AP on val (mean of three seeds) and brings
+every alarm 0.64 s earlier. Learning with one costs as much again.
+"""
 FALSE_ALARMS_PER_HOUR = 20.0
 """That the thresholds allow in the normal videos of ``val``."""
 
@@ -143,7 +147,8 @@ def build_default(directory: Path, data: Path, embeddings: Path | None = None) -
         checkpoint = _train(base, data, Path(work) / "run", embeddings or Path(work) / "embeddings")
         trained = load_checkpoint(checkpoint)
         assert isinstance(trained.network, TwoStreamNet)
-        informed = replace(trained, network=inform(trained.network, trained.class_names, yamnet))
+        network = with_window(trained.network, lookahead_snippets=LOOKAHEAD_SNIPPETS)
+        informed = replace(trained, network=inform(network, trained.class_names, yamnet))
         manifest, files = bundle_of(informed, checkpoint, base, ExportOptions(name="avdetect-default"))
         files["NOTICE"] = NOTICE.encode()
         manifest = manifest.model_copy(
