@@ -6,6 +6,8 @@ with. What the operator may choose (thresholds, durations) is here as a default 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -23,16 +25,20 @@ __all__ = [
     "FileEntry",
     "Manifest",
     "MotionSpec",
+    "PromptSpec",
     "StateSpec",
     "TextSpec",
     "VisualSpec",
 ]
 
-SCHEMA_VERSION = "1.0"
-"""``major.minor``: a bundle of another major version is refused, a newer minor version is read."""
+SCHEMA_VERSION = "1.1"
+"""``major.minor``: a bundle of another major version is refused, a newer minor version is read. 1.1 knows prompts."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=0.0)]
+
+
+_UNIT_LENGTH_TOLERANCE = 1e-3
 
 
 class _Part(BaseModel):
@@ -134,46 +140,6 @@ class DetectorSpec(_Part):
     state: tuple[StateSpec, ...] = ()
 
 
-class TextSpec(_Part):
-    """The text encoder: ``input_ids``, ``attention_mask`` int64 ``[N, L]`` -> ``embedding`` float32 ``[N, D]``, of unit
-    length.
-    """
-
-    name: str
-    """Of the model."""
-    graph: str
-    tokenizer: str
-    """File of the tokenizers library."""
-    embedding_dim: PositiveInt
-    max_tokens: PositiveInt
-    """Of a phrase; more are cut off."""
-
-
-class AlignmentSpec(_Part):
-    """Sound and text in one space; ``avdetect.text.scoring`` has the formulas.
-
-    The audio graph streams as the detector does: ``audio`` ``[B, T, Da]``, ``present`` bool ``[B, T]`` and the state
-    tensors -> ``vectors`` ``[B, T, D]``, ``salience`` ``[B, T]`` and the next state; row ``k`` of an output belongs
-    to snippet ``k - lookahead_snippets`` of the stream. The text graph: ``phrases`` ``[B, N, Dt]``, ``places`` int64
-    ``[B, N]``, ``told`` bool ``[B, N]`` -> ``phrase_vectors`` ``[B, N, D]``, ``text_vector`` ``[B, D]``.
-    """
-
-    audio_graph: str
-    text_graph: str
-    joint_dim: PositiveInt
-    left_context_snippets: Annotated[int, Field(ge=0)]
-    lookahead_snippets: Annotated[int, Field(ge=0)]
-    state: tuple[StateSpec, ...] = ()
-    overall_weight: float
-    temporal_weight: float
-    order_weight: float
-    sharpness: float
-    """Of the attention of a phrase to time."""
-    relevance_scale: float
-    relevance_bias: float
-    """``sigmoid(scale * cosine + bias)`` is the relevance of a snippet to a phrase."""
-
-
 class EventRule(_Part):
     """How the event decoder turns the scores of one class into events.
 
@@ -200,8 +166,66 @@ class EventRule(_Part):
         return self
 
 
+class TextSpec(_Part):
+    """The text encoder: ``input_ids``, ``attention_mask`` int64 ``[N, L]`` -> ``embedding`` float32 ``[N, D]``, of unit
+    length.
+    """
+
+    name: str
+    """Of the model."""
+    graph: str
+    tokenizer: str
+    """File of the tokenizers library."""
+    embedding_dim: PositiveInt
+    max_tokens: PositiveInt
+    """Of a phrase; more are cut off."""
+
+
+class AlignmentSpec(_Part):
+    """Sound and text in one space; ``avdetect.text.scoring`` has the formulas.
+
+    The audio graph streams as the detector does: ``audio`` ``[B, T, Da]``, ``present`` bool ``[B, T]`` and the state
+    tensors -> ``vectors`` ``[B, T, D]``, ``salience`` ``[B, T]`` and the next state; row ``k`` of an output belongs
+    to snippet ``k - lookahead_snippets`` of the stream. The text graph: ``phrases`` ``[B, N, Dt]``, ``places`` int64
+    ``[B, N]``, ``told`` bool ``[B, N]`` -> ``phrase_vectors`` ``[B, N, D]``, ``text_vector`` ``[B, D]``.
+    """
+
+    audio_graph: str
+    text_graph: str | None
+    """``None`` where nothing more is to be asked in words than what was baked into the bundle."""
+    joint_dim: PositiveInt
+    left_context_snippets: Annotated[int, Field(ge=0)]
+    lookahead_snippets: Annotated[int, Field(ge=0)]
+    state: tuple[StateSpec, ...] = ()
+    overall_weight: float
+    temporal_weight: float
+    order_weight: float
+    sharpness: float
+    """Of the attention of a phrase to time."""
+    relevance_scale: float
+    relevance_bias: float
+    """``sigmoid(scale * cosine + bias)`` is the relevance of a snippet to a phrase."""
+    prompt_rule: EventRule = Field(default_factory=EventRule)
+    """What makes events of relevance, where nothing better is known."""
+
+
+class PromptSpec(_Part):
+    """What a class is, in words and in the joint space of sound and text."""
+
+    phrases: Annotated[tuple[str, ...], Field(min_length=1)]
+    vector: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
+    """``(joint_dim,)``, of unit length: the direction of the mean of the phrases' vectors."""
+
+    @model_validator(mode="after")
+    def _check(self) -> PromptSpec:
+        length = math.hypot(*self.vector)
+        if abs(length - 1.0) > _UNIT_LENGTH_TOLERANCE:
+            raise ValueError(f"the vector must be of unit length, got {length:.3g}")
+        return self
+
+
 class ClassSpec(_Part):
-    """One class, in the order of the detector's outputs."""
+    """One class: an output of the detector, or one of words."""
 
     name: Annotated[str, Field(min_length=1)]
     anomaly: bool = True
@@ -210,9 +234,11 @@ class ClassSpec(_Part):
     """For people; the name where empty."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """The log-odds that the detector gives are divided by this, and then ``bias`` is added: what makes of its scores
-    probabilities. All three heads alike."""
+    probabilities. All three heads alike; of a prompted class, the relevance."""
     bias: float = 0.0
     rule: EventRule = Field(default_factory=EventRule)
+    prompt: PromptSpec | None = None
+    """Of a class of words: its score is the relevance of the sound to them, not an output of the detector."""
 
 
 class Manifest(_Part):
@@ -227,6 +253,7 @@ class Manifest(_Part):
     """One notice for every third-party part, in words."""
     hop_s: Annotated[float, Field(gt=0)]
     classes: Annotated[tuple[ClassSpec, ...], Field(min_length=1)]
+    """Those of the detector, in the order of its outputs, then those of words."""
     visual: VisualSpec | None
     motion: MotionSpec | None
     audio: AudioSpec | None
@@ -246,8 +273,26 @@ class Manifest(_Part):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the detector's outputs."""
+        """In the order of the scores: the detector's outputs, then prompted classes."""
         return tuple(spec.name for spec in self.classes)
+
+    @property
+    def detected_classes(self) -> tuple[ClassSpec, ...]:
+        """In the order of the detector's outputs."""
+        return tuple(spec for spec in self.classes if spec.prompt is None)
+
+    @property
+    def prompted_classes(self) -> tuple[ClassSpec, ...]:
+        """Those of words, after the detector's."""
+        return tuple(spec for spec in self.classes if spec.prompt is not None)
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The paths of all graphs."""
+        parts = (self.visual, self.motion, self.audio, self.detector, self.text)
+        own = [part.graph for part in parts if part is not None]
+        pair = (self.alignment.audio_graph, self.alignment.text_graph) if self.alignment else ()
+        return (*own, *(path for path in pair if path is not None))
 
     @property
     def has_encoders(self) -> bool:
@@ -270,18 +315,50 @@ class Manifest(_Part):
         return self.visual if self.detector.uses_appearance else None
 
     @property
+    def left_context_snippets(self) -> int:
+        """How many snippets before ``t`` its scores may depend on."""
+        return max(part.left_context_snippets for part in self._scoring)
+
+    @property
+    def lookahead_snippets(self) -> int:
+        """How many snippets after ``t`` its scores wait for."""
+        return max(part.lookahead_snippets for part in self._scoring)
+
+    @property
     def latency_s(self) -> float:
-        """How long after a snippet's end its score can be known: the detector's lookahead, compute time apart."""
-        return float(self.detector.lookahead_snippets * self.hop)
+        """How long after a snippet's end its scores can be known: the lookahead, compute time apart."""
+        return float(self.lookahead_snippets * self.hop)
+
+    @property
+    def _scoring(self) -> Sequence[DetectorSpec | AlignmentSpec]:
+        """What scores: the alignment only where a class is prompted."""
+        return (self.detector, self.alignment) if self.alignment and self.prompted_classes else (self.detector,)
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:
         names = self.class_names
         if len(set(names)) != len(names):
             raise ValueError(f"class names must be distinct, got {', '.join(names)}")
+        detected, prompted = self.detected_classes, self.prompted_classes
+        if not detected:
+            raise ValueError("all classes are prompted, none is the detector's")
+        if (*detected, *prompted) != self.classes:
+            raise ValueError("prompted classes must come after those of the detector")
+        for spec in prompted:
+            self._check_prompt(spec)
         listed = {entry.path for entry in self.files}
-        parts = (self.visual, self.motion, self.audio, self.detector)
-        missing = [part.graph for part in parts if part is not None and part.graph not in listed]
+        wanted = self.graphs if self.text is None else (*self.graphs, self.text.tokenizer)
+        missing = [path for path in wanted if path not in listed]
         if missing:
             raise ValueError(f"files lists no {', '.join(missing)}")
         return self
+
+    def _check_prompt(self, spec: ClassSpec) -> None:
+        assert spec.prompt is not None  # who else would ask
+        if self.alignment is None:
+            raise ValueError(f"the class {spec.name} is prompted, and there is no alignment of sound and text")
+        if len(spec.prompt.vector) != self.alignment.joint_dim:
+            raise ValueError(
+                f"the prompt of {spec.name} has {len(spec.prompt.vector)} numbers, the alignment "
+                f"{self.alignment.joint_dim}"
+            )

@@ -170,7 +170,7 @@ def _refitted(spec: ClassSpec, fits: Mapping[str, tuple[float, float] | None]) -
 
 def _from_one_to_other(before: Manifest, after: Manifest) -> Rescaling:
     """What makes of the scores of ``before`` those of ``after``."""
-    old, new = Rescaling.of(before), Rescaling.of(after)
+    old, new = Rescaling.of(before.classes), Rescaling.of(after.classes)
     slope = new.slope / old.slope
     return Rescaling(slope, new.bias - slope * old.bias)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.manifest import Manifest
+from avdetect.manifest import ClassSpec
 
 __all__ = ["Rescaling", "log_odds"]
 
@@ -33,11 +34,11 @@ class Rescaling:
     """``(C,)``."""
 
     @staticmethod
-    def of(manifest: Manifest) -> Rescaling:
-        """The one that ``manifest`` asks for."""
+    def of(classes: Sequence[ClassSpec]) -> Rescaling:
+        """The one that a manifest asks for ``classes``."""
         return Rescaling(
-            slope=np.array([1.0 / spec.temperature for spec in manifest.classes]),
-            bias=np.array([spec.bias for spec in manifest.classes]),
+            slope=np.array([1.0 / spec.temperature for spec in classes]),
+            bias=np.array([spec.bias for spec in classes]),
         )
 
     def apply(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,12 +13,13 @@ __all__ = ["rules_for", "with_overrides"]
 
 
 def rules_for(classes: Sequence[str], manifest: Manifest) -> list[EventRule]:
-    """The manifest's rule for each of ``classes``, and the general defaults for one it does not know.
+    """The manifest's rule for each of ``classes``; for one it does not know that of prompts, or the general defaults.
 
-    Saved scores may come from another bundle than the one at hand.
+    Saved scores may be of prompts that the bundle at hand does not hold, or come from another bundle.
     """
     known = {spec.name: spec.rule for spec in manifest.classes}
-    return [known.get(name, EventRule()) for name in classes]
+    other = EventRule() if manifest.alignment is None else manifest.alignment.prompt_rule
+    return [known.get(name, other) for name in classes]
 
 
 def with_overrides(

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avdetect.errors import BundleError, ProviderError
-from avdetect.manifest import DetectorSpec, Manifest
+from avdetect.errors import BundleError
+from avdetect.manifest import Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files, read_manifest, verify
-from avdetect.runtime.session import Provider, choose_provider, open_session
+from avdetect.runtime.graph_checks import check_inputs, check_outputs
+from avdetect.runtime.session import Provider, open_sessions
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Bundle", "default_bundle_path", "read_manifest", "verify"]
+    from avdetect.runtime.alignment import SoundModel
+    from avdetect.runtime.prompts import Prompt
 
-_MAX_THREADS = 4
-"""For one run of a graph: the encoders are too small to keep more busy."""
+__all__ = ["Bundle", "default_bundle_path", "read_manifest", "verify"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +37,8 @@ class Bundle:
     """``None`` as well where the detector does not look at what it gives."""
     motion: onnxruntime.InferenceSession | None
     audio: onnxruntime.InferenceSession | None
+    alignment: SoundModel | None
+    """What compares sound with prompts; ``None`` where no class is prompted."""
 
     @property
     def name(self) -> str:
@@ -67,6 +68,7 @@ class Bundle:
     def load(
         path: Path | str | None = None,
         *,
+        prompts: Sequence[Prompt] = (),
         device: str = "auto",
         num_threads: int | None = None,
         all_encoders: bool = False,
@@ -77,79 +79,97 @@ class Bundle:
 
         Args:
             path: where it is; ``None`` for the embedded default.
+            prompts: classes of words, to be found as well: they come after those that the bundle has. The text encoder
+                is opened for them only.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
             num_threads: of the CPU, for one run of a graph; by default one per processor, but no more than four.
             all_encoders: run also those that the detector ignores: another one is to be trained on what they give.
 
         Raises:
-            BundleError: it is missing, damaged, of another version, or contradicts itself.
+            BundleError: it is missing, damaged, of another version, or contradicts itself; or it has no text encoder
+                for the prompts.
             ProviderError: the device was asked for and could not be loaded.
-            UsageError: ``device`` is not known.
+            UsageError: ``device`` is not known, a prompt cannot be used, or the package tokenizers is not installed.
         """
         location = default_bundle_path() if path is None else Path(path)
         with open_bundle_files(location) as files:
             manifest = files.manifest
+            if prompts:
+                from avdetect.runtime.prompts import with_prompts  # only when asked: it takes time to import
+
+                manifest = with_prompts(files, prompts)
             if all_encoders:
                 everything = manifest.detector.model_copy(update={"uses_appearance": True})
                 manifest = manifest.model_copy(update={"detector": everything})
-            parts = {
-                "detector": manifest.detector,
-                "visual": manifest.appearance,
-                "motion": manifest.motion,
-                "audio": manifest.audio,
-            }
-            graphs = {part: files.read_graph(spec.graph) for part, spec in parts.items() if spec is not None}
-        num_threads = num_threads or min(os.cpu_count() or 1, _MAX_THREADS)
-        provider, notes = choose_provider(device), []
-        try:
-            sessions = _open_all(graphs, location, provider, num_threads)
-        except ProviderError as error:
-            if device != "auto":
-                raise
-            notes.append(f"A GPU is there but cannot be used, running on the CPU: {error}")
-            provider = choose_provider("cpu")
-            sessions = _open_all(graphs, location, provider, num_threads)
+            graphs = {part: files.read_graph(graph) for part, graph in _graphs_to_run(manifest).items()}
+        opened = open_sessions(graphs, where=location, device=device, num_threads=num_threads)
+        sessions = opened.sessions
         bundle = Bundle(
             path=location,
             manifest=manifest,
-            provider=provider,
-            notes=tuple(notes),
+            provider=opened.provider,
+            notes=opened.notes,
             detector=sessions["detector"],
             visual=sessions.get("visual"),
             motion=sessions.get("motion"),
             audio=sessions.get("audio"),
+            alignment=_sound_model(manifest, sessions.get("alignment")),
         )
         _check_graphs(bundle)
         return bundle
 
 
-def _open_all(
-    graphs: Mapping[str, bytes], location: Path, provider: Provider, num_threads: int
-) -> dict[str, onnxruntime.InferenceSession]:
-    """Open the sessions side by side: onnxruntime optimises a graph without holding Python's lock."""
-    with ThreadPoolExecutor(max_workers=len(graphs)) as pool:
-        opening = {
-            part: pool.submit(
-                open_session, graph, name=f"{location}: {part}", provider=provider, num_threads=num_threads
-            )
-            for part, graph in graphs.items()
-        }
-        return {part: future.result() for part, future in opening.items()}
+def _graphs_to_run(manifest: Manifest) -> dict[str, str]:
+    """The paths, by part."""
+    parts = {
+        "detector": manifest.detector,
+        "visual": manifest.appearance,
+        "motion": manifest.motion,
+        "audio": manifest.audio,
+    }
+    graphs = {part: spec.graph for part, spec in parts.items() if spec is not None}
+    if manifest.alignment is not None and manifest.prompted_classes:
+        graphs["alignment"] = manifest.alignment.audio_graph
+    return graphs
+
+
+def _sound_model(manifest: Manifest, session: onnxruntime.InferenceSession | None) -> SoundModel | None:
+    if session is None or manifest.alignment is None:
+        return None
+    from avdetect.runtime.alignment import SoundModel  # only where a class is prompted: it takes time to import
+
+    return SoundModel(manifest.alignment, session)
 
 
 def _check_graphs(bundle: Bundle) -> None:
     """Inputs, outputs and widths of the graphs are those that the manifest promises."""
+    where, spec = bundle.path, bundle.manifest
+    if spec.appearance is not None and bundle.visual is not None:
+        check_inputs(where, "visual", bundle.visual, {"frames": None})
+        check_outputs(where, "visual", bundle.visual, {"embedding": spec.appearance.embedding_dim})
+    if spec.motion is not None and bundle.motion is not None:
+        check_inputs(where, "motion", bundle.motion, {"luma": None, "time_s": None})
+        check_outputs(where, "motion", bundle.motion, {"embedding": spec.motion.embedding_dim})
+    if spec.audio is not None and bundle.audio is not None:
+        check_inputs(where, "audio", bundle.audio, {"waveform": None})
+        check_outputs(where, "audio", bundle.audio, {"embedding": spec.audio.embedding_dim})
+    _check_detector(bundle)
+    if bundle.alignment is not None:
+        bundle.alignment.check(where, audio_dim=bundle.audio_dim)
+
+
+def _check_detector(bundle: Bundle) -> None:
     spec = bundle.manifest
-    _check_names(bundle, "detector", _detector_inputs(spec.detector), _detector_outputs(spec.detector))
-    if spec.appearance is not None:
-        _check_names(bundle, "visual", ["frames"], ["embedding"])
-        _check_width(bundle, "visual", spec.appearance.embedding_dim)
-    if spec.motion is not None:
-        _check_names(bundle, "motion", ["luma", "time_s"], ["embedding"])
-        _check_width(bundle, "motion", spec.motion.embedding_dim)
-    if spec.audio is not None:
-        _check_names(bundle, "audio", ["waveform"], ["embedding"])
-        _check_width(bundle, "audio", spec.audio.embedding_dim)
+    states = [entry.name for entry in spec.detector.state]
+    num_classes = len(spec.detected_classes)
+    inputs: dict[str, int | None] = {"audio": None, "visual": None}
+    outputs: dict[str, int | None] = {"scores": num_classes}
+    if spec.detector.form == "streaming":
+        inputs |= dict.fromkeys(["present", *states])
+        outputs |= dict.fromkeys(["audio_scores", "visual_scores"], num_classes)
+        outputs |= dict.fromkeys(["embedding", *(f"{name}_next" for name in states)])
+    check_inputs(bundle.path, "detector", bundle.detector, inputs)
+    check_outputs(bundle.path, "detector", bundle.detector, outputs)
     wanted = {"audio": spec.audio_dim, "visual": spec.visual_dim}
     for node in bundle.detector.get_inputs():
         if node.name not in wanted:
@@ -162,45 +182,3 @@ def _check_graphs(bundle: Bundle) -> None:
                 f"{bundle.path}: the detector takes {width} numbers of {node.name} per snippet, the encoders "
                 f"give {wanted[node.name]}."
             )
-
-
-def _detector_inputs(spec: DetectorSpec) -> list[str]:
-    if spec.form == "offline":
-        return ["audio", "visual"]
-    return ["audio", "visual", "present", *(entry.name for entry in spec.state)]
-
-
-def _detector_outputs(spec: DetectorSpec) -> list[str]:
-    if spec.form == "offline":
-        return ["scores"]
-    return [
-        "scores",
-        "audio_scores",
-        "visual_scores",
-        "embedding",
-        *(f"{entry.name}_next" for entry in spec.state),
-    ]
-
-
-def _check_names(bundle: Bundle, part: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    session: onnxruntime.InferenceSession = getattr(bundle, part)
-    for kind, wanted, nodes in (
-        ("input", inputs, session.get_inputs()),
-        ("output", outputs, session.get_outputs()),
-    ):
-        found = {node.name for node in nodes}
-        missing = [name for name in wanted if name not in found]
-        if missing:
-            raise BundleError(
-                f"{bundle.path}: the {part} graph has no {kind} called {', '.join(missing)} "
-                f"(it has {', '.join(sorted(found))})."
-            )
-
-
-def _check_width(bundle: Bundle, part: str, width: int) -> None:
-    session: onnxruntime.InferenceSession = getattr(bundle, part)
-    (output,) = (node for node in session.get_outputs() if node.name == "embedding")
-    if isinstance(output.shape[-1], int) and output.shape[-1] != width:
-        raise BundleError(
-            f"{bundle.path}: the {part} graph gives {output.shape[-1]} numbers, its manifest says {width}."
-        )

@@ -96,14 +96,17 @@ class BundleFiles:
             )
         return data
 
+    def read_file(self, path: str) -> bytes:
+        """The bytes of the file that the manifest lists as ``path``; errors as for ``read``."""
+        return self.read(next(entry for entry in self.manifest.files if entry.path == path))
+
     def read_graph(self, graph: str) -> bytes:
         """An ONNX graph's bytes, verified; it must hold its weights itself.
 
         Raises:
             BundleError: as for ``read``, or the graph is no ONNX model, or refers to files beside it.
         """
-        entry = next(entry for entry in self.manifest.files if entry.path == graph)
-        data = self.read(entry)
+        data = self.read_file(graph)
         try:
             outside = external_data_locations(data)
         except ValueError as error:
@@ -157,18 +160,8 @@ def verify(path: Path) -> list[FileEntry]:
         BundleError: the first thing that is wrong.
     """
     with open_bundle_files(path) as files:
-        graphs = {
-            part.graph
-            for part in (
-                files.manifest.visual,
-                files.manifest.motion,
-                files.manifest.audio,
-                files.manifest.detector,
-            )
-            if part is not None
-        }
         for entry in files.manifest.files:
-            if entry.path in graphs:
+            if entry.path in files.manifest.graphs:
                 files.read_graph(entry.path)
             else:
                 files.read(entry)

@@ -15,12 +15,42 @@ from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.scorer import StreamingScorer, score_of
 from avdetect.stage import Stage
 
-__all__ = ["OfflineScorer", "scorer_for"]
+__all__ = ["OfflineScorer", "live_scorer_for", "scorer_for"]
+
+
+_ALIGNMENT_CHUNK_SNIPPETS = 32
+"""Of files."""
 
 
 def scorer_for(bundle: Bundle) -> Stage[SnippetEmbedding, SnippetScore]:
     """What scores a source from its beginning to its end, in the form that the bundle has."""
-    return OfflineScorer(bundle) if bundle.manifest.detector.form == "offline" else StreamingScorer(bundle)
+    offline = bundle.manifest.detector.form == "offline"
+    detector = OfflineScorer(bundle) if offline else StreamingScorer(bundle)
+    return _with_prompts(detector, bundle, chunk_snippets=_ALIGNMENT_CHUNK_SNIPPETS)
+
+
+def live_scorer_for(bundle: Bundle) -> Stage[SnippetEmbedding, SnippetScore]:
+    """What scores a live feed: each score comes as soon as its lookahead is there.
+
+    Raises:
+        BundleError: the detector has the offline form.
+    """
+    return _with_prompts(StreamingScorer(bundle, max_chunk_snippets=1), bundle, chunk_snippets=1)
+
+
+def _with_prompts(
+    detector: Stage[SnippetEmbedding, SnippetScore], bundle: Bundle, *, chunk_snippets: int
+) -> Stage[SnippetEmbedding, SnippetScore]:
+    if bundle.alignment is None:
+        return detector
+    from avdetect.runtime.prompted_scorer import (
+        PromptedScorer,
+    )  # only where a class is prompted: it takes time to import
+
+    classes = bundle.manifest.prompted_classes
+    return PromptedScorer(
+        detector, bundle.alignment, classes, audio_dim=bundle.audio_dim, chunk_snippets=chunk_snippets
+    )
 
 
 class OfflineScorer:
@@ -34,7 +64,7 @@ class OfflineScorer:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._rescaling = Rescaling.of(bundle.manifest)
+        self._rescaling = Rescaling.of(bundle.manifest.detected_classes)
         self._snippets: list[SnippetEmbedding] = []
 
     def push(self, item: SnippetEmbedding) -> Iterable[SnippetScore]:

@@ -47,7 +47,7 @@ class StreamingScorer:
         sizes = [size for size in spec.chunk_snippets if max_chunk_snippets is None or size <= max_chunk_snippets]
         self._sizes = sorted(sizes or [min(spec.chunk_snippets)], reverse=True)
         self._state = {entry.name: np.zeros((1, *entry.shape), np.dtype(entry.dtype)) for entry in spec.state}
-        self._rescaling = Rescaling.of(bundle.manifest)
+        self._rescaling = Rescaling.of(bundle.manifest.detected_classes)
         self._outputs = [*_SCORES, *(f"{entry.name}_next" for entry in spec.state)]
         self._waiting: list[SnippetEmbedding] = []
         self._unscored: deque[SnippetEmbedding] = deque()

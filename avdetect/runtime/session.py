@@ -6,8 +6,11 @@ import ctypes
 import os
 import re
 import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avdetect.errors import BundleError, ProviderError, UsageError
@@ -15,10 +18,12 @@ from avdetect.errors import BundleError, ProviderError, UsageError
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Provider", "choose_provider", "open_session"]
+__all__ = ["OpenedSessions", "Provider", "choose_provider", "open_session", "open_sessions"]
 
 _CPU = "CPUExecutionProvider"
 _NAMES = {"cpu": _CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_MAX_THREADS = 4
+"""For one run of a graph: the encoders are too small to keep more busy."""
 _ERROR_LEVEL = 3  # onnxruntime's log severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
 
@@ -69,6 +74,55 @@ def choose_provider(device: str) -> Provider:
             "or choose --device cpu."
         )
     return Provider(name, index)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedSessions:
+    """Sessions of a bundle's graphs, all in the same place."""
+
+    sessions: dict[str, onnxruntime.InferenceSession]
+    """By part."""
+    provider: Provider
+    notes: tuple[str, ...]
+    """What the user should know of how they were opened."""
+
+
+def open_sessions(graphs: Mapping[str, bytes], *, where: Path, device: str, num_threads: int | None) -> OpenedSessions:
+    """Open ``graphs`` on ``device``; where it is ``auto`` and the GPU cannot be used, on the CPU.
+
+    Args:
+        graphs: ONNX models by part.
+        where: their bundle, for messages.
+        device: as for ``choose_provider``.
+        num_threads: of the CPU, for one run of a graph; by default one per processor, but no more than four.
+
+    Raises:
+        BundleError: onnxruntime cannot read a graph.
+        ProviderError: the device was asked for and could not be loaded.
+        UsageError: ``device`` is not known.
+    """
+    num_threads = num_threads or min(os.cpu_count() or 1, _MAX_THREADS)
+    provider = choose_provider(device)
+    try:
+        return OpenedSessions(_open_all(graphs, where, provider, num_threads), provider, ())
+    except ProviderError as error:
+        if device != "auto":
+            raise
+        note = f"A GPU is there but cannot be used, running on the CPU: {error}"
+    provider = choose_provider("cpu")
+    return OpenedSessions(_open_all(graphs, where, provider, num_threads), provider, (note,))
+
+
+def _open_all(
+    graphs: Mapping[str, bytes], where: Path, provider: Provider, num_threads: int
+) -> dict[str, onnxruntime.InferenceSession]:
+    """Open the sessions side by side: onnxruntime optimises a graph without holding Python's lock."""
+    with ThreadPoolExecutor(max_workers=len(graphs)) as pool:
+        opening = {
+            part: pool.submit(open_session, graph, name=f"{where}: {part}", provider=provider, num_threads=num_threads)
+            for part, graph in graphs.items()
+        }
+        return {part: future.result() for part, future in opening.items()}
 
 
 def open_session(graph: bytes, *, name: str, provider: Provider, num_threads: int) -> onnxruntime.InferenceSession:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import DataError, UsageError
+from avdetect.evaluation.asking import Answers, AskedTrack, answers
 from avdetect.evaluation.retrieval import (
     Classification,
     PhraseCurve,
@@ -19,6 +20,7 @@ from avdetect.evaluation.retrieval import (
     order_accuracy,
     recall,
 )
+from avdetect.events.curve import ScoreCurve
 from avdetect.features.encoders import EncoderSessions, SnippetEncoder
 from avdetect.media.source import open_source
 from avdetect.runtime.alignment import AlignmentModel
@@ -31,21 +33,52 @@ from avdetect.text.grammar import Moment, tell
 from avdetect.text.phrases import split_phrases
 from avdetect.text.records import TextRecord
 from avdetect.text.scoring import SoundTrace, fit, relevance
+from avdetect.text.sounds import HeardSound
+from avdetect.timebase import Span
 
-__all__ = ["evaluate_text", "listen"]
+__all__ = [
+    "Heard",
+    "Question",
+    "ask",
+    "class_names_of",
+    "descriptions_of",
+    "evaluate_text",
+    "listen",
+    "listen_to_all",
+]
 
 _SNIPPETS_PER_PICK = 4
 """A sound's score for a class is the mean of its highest ``T // 4 + 1`` snippets."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Heard:
+class Heard:
     """A record and what it leaves behind."""
 
     record: TextRecord
     trace: SoundTrace
     start_s: NDArray[np.float64]
+    """Of the snippets, ``(T,)``."""
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A phrase to look for, and which sounds it fits."""
+
+    text: str
+    labels: frozenset[str]
+    """Classes of sounds that it fits, or may fit."""
+    is_description: bool
+    """Whether it is sure to fit the sounds of this very description alone."""
+
+    def heard_in(self, sounds: Sequence[HeardSound]) -> tuple[Span, ...] | None:
+        """Where it is heard; None where that is not known."""
+        fitting = tuple(
+            sound.span for sound in sounds if (sound.text == self.text if self.is_description else sound.label in self.labels)
+        )
+        unsure = any(sound.label in self.labels or (sound.label is None and not self.is_description) for sound in sounds)
+        return fitting if fitting or not unsure else None
 
 
 def listen(path: Path, bundle: Bundle, model: AlignmentModel) -> tuple[SoundTrace, NDArray[np.float64], float]:
@@ -78,8 +111,8 @@ def evaluate_text(
 ) -> TextEvaluation:
     """Measure whatever the records allow.
 
-    Retrieval is among the recordings whose text tells of several sounds; order and localisation need to be known when
-    each sound is heard; classes need labels.
+    Retrieval is among the recordings whose text tells of several sounds; order, localisation and what comes of asking
+    need to be known when each sound is heard; classes need labels.
 
     Args:
         records: at least one.
@@ -94,12 +127,7 @@ def evaluate_text(
         UsageError: a class has no prompts.
         DataError: the records allow nothing.
     """
-    heard = []
-    for number, record in enumerate(records, 1):
-        trace, starts, duration_s = listen(record.media, bundle, model)
-        heard.append(_Heard(record, trace, starts, duration_s))
-        if on_done is not None:
-            on_done(number, len(records))
+    heard = listen_to_all(records, model, bundle, on_done=on_done)
     tracks = [one for one in heard if len(split_phrases(one.record.text)) > 1]
     timed = [one for one in heard if one.record.sounds]
     labelled = [one for one in heard if one.record.label is not None]
@@ -111,17 +139,98 @@ def evaluate_text(
         order_accuracy=order_accuracy(right, twins) if right.size else None,
         num_twins=right.size,
         localisation=localisation(_curves(timed, model)) if timed else None,
+        asking=_asking(timed, model, prompts or {}),
         classification=_classify(labelled, model, prompts) if labelled else None,
     )
 
 
-def _retrieval_scores(tracks: Sequence[_Heard], model: AlignmentModel) -> NDArray[np.float64]:
+def listen_to_all(
+    records: Sequence[TextRecord],
+    model: AlignmentModel,
+    bundle: Bundle,
+    *,
+    on_done: Callable[[int, int], None] | None = None,
+) -> list[Heard]:
+    """Listen to every record; arguments and errors as for ``evaluate_text``."""
+    heard = []
+    for number, record in enumerate(records, 1):
+        trace, starts, duration_s = listen(record.media, bundle, model)
+        heard.append(Heard(record, trace, starts, duration_s))
+        if on_done is not None:
+            on_done(number, len(records))
+    return heard
+
+
+def descriptions_of(timed: Sequence[Heard]) -> list[Question]:
+    """The descriptions of all sounds."""
+    labels: dict[str, set[str]] = {}
+    for sound in _sounds(timed):
+        labels.setdefault(sound.text, set()).update([] if sound.label is None else [sound.label])
+    return [Question(text, frozenset(of_text), is_description=True) for text, of_text in sorted(labels.items())]
+
+
+def class_names_of(timed: Sequence[Heard]) -> list[Question]:
+    """The names of the classes of all sounds."""
+    names = sorted({sound.label for sound in _sounds(timed) if sound.label is not None})
+    return [Question(name, frozenset([name]), is_description=False) for name in names]
+
+
+def ask(timed: Sequence[Heard], questions: Sequence[Question], model: AlignmentModel) -> list[AskedTrack]:
+    """Look for every question in every recording of which it is known what is heard when."""
+    phrases = [model.story(question.text).phrases for question in questions]
+    return [_asked(one, questions, phrases, model) for one in timed]
+
+
+def _asked(
+    one: Heard, questions: Sequence[Question], phrases: Sequence[NDArray[np.float32]], model: AlignmentModel
+) -> AskedTrack:
+    curves = [relevance(one.trace, vectors, model.spec).max(axis=0) for vectors in phrases]
+    scores = np.stack(curves, axis=1)
+    curve = ScoreCurve(
+        source=one.record.name,
+        classes=tuple(question.text for question in questions),
+        anomaly_classes=(True,) * len(questions),
+        start_s=one.start_s,
+        end_s=np.append(one.start_s, one.duration_s)[1:],
+        scores=scores,
+        audio_scores=scores,
+        visual_scores=np.zeros_like(scores),
+        present=np.stack([one.trace.present, np.zeros_like(one.trace.present)], axis=1),
+    )
+    return AskedTrack(curve, tuple(question.heard_in(one.record.sounds or ()) for question in questions))
+
+
+def _asking(
+    timed: Sequence[Heard], model: AlignmentModel, prompts: Mapping[str, Sequence[str]]
+) -> dict[str, Answers]:
+    kinds = {
+        "descriptions": descriptions_of(timed),
+        "class names": class_names_of(timed),
+        "prompts": [
+            Question(phrase, frozenset([name]), is_description=False)
+            for name, phrases in prompts.items()
+            for phrase in phrases
+        ],
+    }
+    return {
+        kind: answers(ask(timed, questions, model), model.spec.prompt_rule)
+        for kind, questions in kinds.items()
+        if timed and questions
+    }
+
+
+def _sounds(timed: Sequence[Heard]) -> Iterator[HeardSound]:
+    for one in timed:
+        yield from one.record.sounds or ()
+
+
+def _retrieval_scores(tracks: Sequence[Heard], model: AlignmentModel) -> NDArray[np.float64]:
     stories = [model.story(one.record.text) for one in tracks]
     return np.array([[fit(one.trace, story, model.spec).fused for story in stories] for one in tracks])
 
 
 def _twin_scores(
-    timed: Sequence[_Heard], model: AlignmentModel, rng: np.random.Generator
+    timed: Sequence[Heard], model: AlignmentModel, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of every track with two sounds that can be told apart: its story told anew, and with the two exchanged."""
     right: list[float] = []
@@ -149,7 +258,7 @@ def _exchangeable(record: TextRecord, moments: Sequence[Moment], rng: np.random.
     return pairs[int(rng.integers(len(pairs)))] if pairs else None
 
 
-def _curves(timed: Sequence[_Heard], model: AlignmentModel) -> list[PhraseCurve]:
+def _curves(timed: Sequence[Heard], model: AlignmentModel) -> list[PhraseCurve]:
     """One for every description of every track."""
     curves = []
     for one in timed:
@@ -168,23 +277,16 @@ def _curves(timed: Sequence[_Heard], model: AlignmentModel) -> list[PhraseCurve]
 
 
 def _classify(
-    labelled: Sequence[_Heard], model: AlignmentModel, prompts: Mapping[str, Sequence[str]] | None
+    labelled: Sequence[Heard], model: AlignmentModel, prompts: Mapping[str, Sequence[str]] | None
 ) -> Classification:
     labels = [one.record.label or "" for one in labelled]
     names = sorted(prompts) if prompts is not None else sorted(set(labels))
     missing = sorted(set(labels) - set(names))
     if missing:
         raise UsageError(f"there are no prompts for the class {', '.join(missing)}.")
-    classes = np.stack([_class_vector((prompts or {}).get(name, [name]), model) for name in names])
+    classes = np.stack([model.text.direction((prompts or {}).get(name, [name])) for name in names])
     scores = np.stack([_highest(classes @ one.trace.vectors.T) for one in labelled])
     return classification(scores, labels, names)
-
-
-def _class_vector(prompts: Sequence[str], model: AlignmentModel) -> NDArray[np.float32]:
-    """The direction of the mean of the prompts' vectors."""
-    vectors = np.concatenate([model.story(prompt).phrases for prompt in prompts])
-    mean = vectors.mean(axis=0)
-    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
 
 
 def _highest(similarity: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -16,9 +16,10 @@ from avdetect.events.segmenter import EventSegmenter
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.manifest import EventRule
 from avdetect.runtime.bundle import Bundle
-from avdetect.runtime.scorer import StreamingScorer
+from avdetect.runtime.offline_scorer import live_scorer_for
 from avdetect.serve.listener import ScoredSnippet
 from avdetect.serve.messages import SnippetReady, StretchBegan
+from avdetect.stage import Stage
 from avdetect.timebase import Span, snippet_span
 
 __all__ = ["FeedTrack", "GapOver", "Report"]
@@ -45,7 +46,7 @@ class _Stretch:
     start_s: float
     """Media time of the feed at its origin."""
     origin_unix_s: float
-    scorer: StreamingScorer
+    scorer: Stage[SnippetEmbedding, SnippetScore]
     next_index: int = 0
 
     def unix_s(self, feed_s: float) -> float:
@@ -64,10 +65,17 @@ class FeedTrack:
         bundle: whose detector to run.
         rules: how scores become events, one per class; ``None`` for a class whose events are not wanted.
         update_interval_s: an open event is reported again when it has grown by this much.
+        outage: a gap that has been reported already and lasts until the first media.
     """
 
     def __init__(
-        self, feed: str, bundle: Bundle, rules: Sequence[EventRule | None], *, update_interval_s: float
+        self,
+        feed: str,
+        bundle: Bundle,
+        rules: Sequence[EventRule | None],
+        *,
+        update_interval_s: float,
+        outage: FeedGap | None = None,
     ) -> None:
         self._feed = feed
         self._bundle = bundle
@@ -85,11 +93,13 @@ class FeedTrack:
         self._seen_end_s = 0.0  # how far they have been scored
         self._first_origin_unix_s: float | None = None
         self._shift_s: float | None = 0.0  # from the process's media time to the feed's; None in a new process
-        self._outage: FeedGap | None = None
+        self._outage = outage
         self._drops: FeedGap | None = None
         self._last_drop_s = 0.0
         self.num_dropped_snippets = 0
         """Since the beginning."""
+        self.known_until_unix_s: float | None = None
+        """Up to when the last stretch, or the gap after it, came; ``None`` before there was one."""
 
     def process_started(self) -> None:
         """What follows comes from a new process, whose media time begins at 0 again."""
@@ -104,7 +114,7 @@ class FeedTrack:
         if self._shift_s is None:
             self._shift_s = process_origin_unix_s - self._first_origin_unix_s
         start_s = max(began.start_s + self._shift_s, self._end_s)  # also where a wall clock was set back
-        self._stretch = _Stretch(start_s, began.origin_unix_s, StreamingScorer(self._bundle, max_chunk_snippets=1))
+        self._stretch = _Stretch(start_s, began.origin_unix_s, live_scorer_for(self._bundle))
         self.stretch, self.stretch_start_s = began.stretch, start_s
         self._unscored_unix_s.clear()
         self._end_s = start_s
@@ -139,6 +149,7 @@ class FeedTrack:
         stretch, self._stretch = self._stretch, None
         if stretch is None:
             return []
+        self.known_until_unix_s = stretch.unix_s(self._end_s)
         scores = stretch.scorer.flush()
         reports = self._decide(stretch, scores, now_unix_s, now_unix_s, lost=lost)
         reports += self._close(stretch, self._segmenter.flush(), lost=lost)
@@ -157,18 +168,19 @@ class FeedTrack:
         """Nobody watches the feed any more, or its source has ended: close events and gaps."""
         reports = self.end(now_unix_s, lost=lost)
         if self._outage is not None:
+            self.known_until_unix_s = now_unix_s
             reports.append(GapOver(replace(self._outage, ended_at=_utc(now_unix_s))))
             self._outage = None
         return reports
 
     def _skip(self, stretch: _Stretch, num_missing: int, received_unix_s: float, now_unix_s: float) -> list[Report]:
         """Tell the detector of snippets that were not seen; of more than it remembers, to forget all."""
-        spec = self._bundle.manifest.detector
+        spec = self._bundle.manifest
         if stretch.next_index == 0:
             return []
         if num_missing > spec.left_context_snippets + spec.lookahead_snippets:
             reports = self._decide(stretch, stretch.scorer.flush(), now_unix_s, now_unix_s)
-            stretch.scorer = StreamingScorer(self._bundle, max_chunk_snippets=1)
+            stretch.scorer = live_scorer_for(self._bundle)
             self._unscored_unix_s.clear()
             return reports + self._close(stretch, self._segmenter.flush(), lost=True)
         reports = []

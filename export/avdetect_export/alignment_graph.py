@@ -12,7 +12,7 @@ from torch.nn import functional
 from avdetect.manifest import AlignmentSpec
 from avdetect.models.alignment import AlignmentNet, AudioTower, TextTower
 from avdetect.runtime.alignment import AlignmentModel
-from avdetect.runtime.session import choose_provider
+from avdetect.runtime.session import choose_provider, open_session
 from avdetect.text.encoder import TextEncoder
 from avdetect_export.network_graph import Weights, for_export, traced_graph
 
@@ -36,7 +36,7 @@ class AlignmentParts:
 
     def files(self) -> dict[str, bytes]:
         """By path in the bundle."""
-        return {self.spec.audio_graph: self.audio_graph, self.spec.text_graph: self.text_graph}
+        return {AUDIO_PATH: self.audio_graph, TEXT_PATH: self.text_graph}
 
 
 def export_alignment(network: AlignmentNet, *, weights: Weights = "float32") -> AlignmentParts:
@@ -73,9 +73,9 @@ def alignment_parity(
         The largest absolute difference from torch, by output.
     """
     network = for_export(network)
-    model = AlignmentModel.open(
-        parts.spec, parts.audio_graph, parts.text_graph, encoder, provider=choose_provider("cpu"), num_threads=1
-    )
+    cpu = choose_provider("cpu")
+    model = AlignmentModel.open(parts.spec, parts.audio_graph, parts.text_graph, encoder, provider=cpu, num_threads=1)
+    text_session = open_session(parts.text_graph, name=TEXT_PATH, provider=cpu, num_threads=1)
     generator = torch.Generator().manual_seed(seed)
     worst = {"vectors": 0.0, "salience": 0.0, "phrase_vectors": 0.0, "text_vector": 0.0}
 
@@ -97,7 +97,7 @@ def alignment_parity(
             places = torch.arange(length)[None]
             told = torch.ones(1, length, dtype=torch.bool)
             feed = {"phrases": phrases.numpy(), "places": places.numpy(), "told": told.numpy()}
-            vectors, whole = model.text.run(["phrase_vectors", "text_vector"], feed)
+            vectors, whole = text_session.run(["phrase_vectors", "text_vector"], feed)
             text = network.text(phrases, places, told)
             note("phrase_vectors", vectors, text.phrases)
             note("text_vector", whole, text.whole)

@@ -42,7 +42,7 @@ def material(seed: int, *, num_videos: int = 12, timed: bool = True, occurring: 
 
 def rescored(pairs: Pairs, result: Calibration, before: Manifest) -> Pairs:
     """What the new bundle would give where the old one gave ``pairs``."""
-    old, new = Rescaling.of(before), Rescaling.of(result.manifest)
+    old, new = Rescaling.of(before.classes), Rescaling.of(result.manifest.classes)
     change = Rescaling(new.slope / old.slope, new.bias - new.slope / old.slope * old.bias)
     return [
         (video, curve(scores.source, CLASSES, change.apply(scores.scores).tolist(), hop_s=1.0))

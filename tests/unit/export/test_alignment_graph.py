@@ -54,7 +54,7 @@ def test_however_a_stream_is_cut_its_trace_is_the_same(chunks: list[int]) -> Non
     model = opened(network(left_context_snippets=4, lookahead_snippets=3))
     rng = np.random.default_rng(1)
     audio, present = rng.standard_normal((40, 5)).astype(np.float32), rng.random(40) > 0.3
-    whole, stream, start, parts = model.trace(audio, present), SoundStream(model), 0, []
+    whole, stream, start, parts = model.trace(audio, present), SoundStream(model.sound), 0, []
     while start < len(audio):
         size = chunks[len(parts) % len(chunks)]
         parts.append(stream.push(audio[start : start + size], present[start : start + size]))

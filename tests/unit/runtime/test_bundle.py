@@ -109,7 +109,7 @@ def test_a_missing_file_in_a_zip_is_noticed(bundle_dir: Path, tmp_path: Path) ->
 
 def test_another_major_version_is_refused(bundle_dir: Path) -> None:
     edit(bundle_dir, lambda manifest: manifest.update(schema_version="2.0"))
-    with pytest.raises(BundleError, match=r"schema version 2\.0, this avdetect reads 1\.0; use a bundle"):
+    with pytest.raises(BundleError, match=r"schema version 2\.0, this avdetect reads 1\.1; use a bundle"):
         read_manifest(bundle_dir)
 
 
@@ -174,5 +174,5 @@ def test_a_graph_without_the_promised_output_is_refused(bundle_dir: Path) -> Non
 
 def test_an_embedding_width_the_manifest_contradicts_is_refused(bundle_dir: Path) -> None:
     edit(bundle_dir, lambda manifest: manifest["audio"].update(embedding_dim=7))
-    with pytest.raises(BundleError, match=r"the audio graph gives 1024 numbers, its manifest says 7"):
+    with pytest.raises(BundleError, match=r"the audio graph gives 1024 numbers of embedding, its manifest says 7"):
         Bundle.load(bundle_dir)
