@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from avdetect.evaluation.asking import Answers
 from avdetect.evaluation.frames import frame_scores, frame_times, frames_inside
 from avdetect.evaluation.ranking import average_precision
 from avdetect.timebase import Span
@@ -87,6 +88,8 @@ class TextEvaluation:
     """Share of the tracks that fit their story better than its twin with two sounds exchanged; chance is one half."""
     num_twins: int
     localisation: Localisation | None
+    asking: dict[str, Answers]
+    """What comes of asking every recording for every phrase, by kind of phrase."""
     classification: Classification | None
 
 

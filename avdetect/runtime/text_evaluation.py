@@ -75,9 +75,13 @@ class Question:
     def heard_in(self, sounds: Sequence[HeardSound]) -> tuple[Span, ...] | None:
         """Where it is heard; None where that is not known."""
         fitting = tuple(
-            sound.span for sound in sounds if (sound.text == self.text if self.is_description else sound.label in self.labels)
+            sound.span
+            for sound in sounds
+            if (sound.text == self.text if self.is_description else sound.label in self.labels)
         )
-        unsure = any(sound.label in self.labels or (sound.label is None and not self.is_description) for sound in sounds)
+        unsure = any(
+            sound.label in self.labels or (sound.label is None and not self.is_description) for sound in sounds
+        )
         return fitting if fitting or not unsure else None
 
 
@@ -200,9 +204,7 @@ def _asked(
     return AskedTrack(curve, tuple(question.heard_in(one.record.sounds or ()) for question in questions))
 
 
-def _asking(
-    timed: Sequence[Heard], model: AlignmentModel, prompts: Mapping[str, Sequence[str]]
-) -> dict[str, Answers]:
+def _asking(timed: Sequence[Heard], model: AlignmentModel, prompts: Mapping[str, Sequence[str]]) -> dict[str, Answers]:
     kinds = {
         "descriptions": descriptions_of(timed),
         "class names": class_names_of(timed),
