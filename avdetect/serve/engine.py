@@ -71,9 +71,14 @@ class Engine:
         self._stopping = False
         self._aborted = False
 
-    def add(self, spec: FeedSpec) -> None:
-        """Run a feed; it takes the place of one of the same name, which ends first."""
-        self._mailbox.put(lambda: self._add(spec))
+    def add(self, spec: FeedSpec, *, outage: FeedGap | None = None) -> None:
+        """Run a feed; it takes the place of one of the same name, which ends first.
+
+        Args:
+            spec: what is wanted.
+            outage: a gap that has been reported already and lasts until the first media.
+        """
+        self._mailbox.put(lambda: self._add(spec, outage))
 
     def remove(self, name: str) -> None:
         """Stop a feed: its open events are closed."""
@@ -172,7 +177,7 @@ class Engine:
                 case GapOver():
                     self._listener.on_gap_end(report.gap)
 
-    def _add(self, spec: FeedSpec) -> None:
+    def _add(self, spec: FeedSpec, outage: FeedGap | None) -> None:
         if self._stopping:
             return
         before = self._feeds.get(spec.name)
@@ -187,6 +192,7 @@ class Engine:
             self._target,
             deliver=lambda feed, message: self._mailbox.put((feed, message)),
             on_state=self._listener.on_state,
+            outage=outage,
         )
         self._feeds[spec.name] = feed
         feed.start()
@@ -202,7 +208,10 @@ class Engine:
         name = feed.spec.name
         successor = self._successors.pop(name, None)
         if successor is not None:
-            self._add(successor)
+            gap = feed.gap_to_successor()
+            if gap is not None:
+                self._listener.on_gap(gap)
+            self._add(successor, gap)
         elif name in self._removed:
             self._removed.discard(name)
             del self._feeds[name]

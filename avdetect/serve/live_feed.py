@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from avdetect.events.feed_event import FeedEvent
+from avdetect.events.feed_event import FeedEvent, FeedGap
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.manifest import EventRule
 from avdetect.media.backoff import Backoff
@@ -70,6 +70,7 @@ class LiveFeed:
         target: what runs in the process.
         deliver: called from a thread with each message of the process.
         on_state: called when the feed's state has changed.
+        outage: a gap that has been reported already and lasts until the first media.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class LiveFeed:
         *,
         deliver: Callable[[LiveFeed, FromFeed | Exited], None],
         on_state: Callable[[FeedStatus], None],
+        outage: FeedGap | None = None,
     ) -> None:
         self.spec = spec
         self._manifest = bundle.manifest
@@ -88,7 +90,9 @@ class LiveFeed:
         self._target = target
         self._deliver = deliver
         self._on_state = on_state
-        self._track = FeedTrack(spec.name, bundle, spec.rules, update_interval_s=options.update_interval_s)
+        self._track = FeedTrack(
+            spec.name, bundle, spec.rules, update_interval_s=options.update_interval_s, outage=outage
+        )
         self._backoff = Backoff(first_s=options.first_restart_s, max_s=options.max_restart_s)
         source = spec.address.options
         self._patience_s = options.hang_after_s + max(source.open_timeout_s, source.stall_timeout_s)
@@ -185,6 +189,14 @@ class LiveFeed:
             return
         self._process.send(Stop())
         self._deadline_s = time.monotonic() + self._options.stop_within_s
+
+    def gap_to_successor(self) -> FeedGap | None:
+        """The gap until a feed that takes the place of this one, which is over, has media; ``None`` if it had none."""
+        known_until_unix_s = self._track.known_until_unix_s
+        if known_until_unix_s is None:
+            return None
+        message = "The feed was started again with other settings."
+        return FeedGap(self.spec.name, "reconfigured", message, 0.0, datetime.fromtimestamp(known_until_unix_s, UTC))
 
     def abort(self) -> None:
         """Kill the process and forget it."""

@@ -72,6 +72,13 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX deliveries_by_event ON deliveries (event_id);
     CREATE INDEX deliveries_by_gap ON deliveries (gap_id);
     """,
+    # The feeds that are watched, and up to when it is known what was seen of each.
+    """
+    CREATE TABLE watched (
+        feed TEXT PRIMARY KEY,
+        until_us INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 
 from avdetect.errors import StoreError
 from avdetect.events.feed_event import FeedEvent, FeedGap
@@ -16,8 +18,12 @@ from avdetect.serve.metrics import Metrics
 from avdetect.serve.state import ServiceState
 from avdetect.serve.store import Store
 
-__all__ = ["Reporter"]
+__all__ = ["NOT_RUNNING", "Reporter"]
 
+NOT_RUNNING = "not-running"
+"""``FeedGap.reason`` of the time between two runs of the service."""
+_NOTE_INTERVAL_S = 5.0
+"""What was seen is noted so often: by so much may a gap after a crash begin too early."""
 _MAX_UNSTORED = 10_000
 """Reports kept in memory while the disk is full; after that the oldest are lost."""
 
@@ -57,6 +63,50 @@ class Reporter(EngineListener):
         self._retry_s = 0.0
         self._gaps: dict[str, int] = {}
         self._statuses: dict[str, FeedStatus] = {}
+        self._known_until: dict[str, datetime] = {}
+        self._noted_s = 0.0
+
+    def resume(self, feeds: Collection[str]) -> dict[str, FeedGap]:
+        """Close what the last run left open. To be called once, before the engine runs.
+
+        Args:
+            feeds: those that will be watched.
+
+        Returns:
+            For those that the last run watched too: the gap since then, which lasts until the feed's first media.
+
+        Raises:
+            StoreError: the disk fails.
+        """
+        now = datetime.now(UTC)
+        going_on = {
+            gap.feed: (row, gap)
+            for row, gap in self._store.open_gaps().items()
+            if gap.reason == NOT_RUNNING and gap.feed in feeds  # not even that run saw anything of it
+        }
+        self._gaps = {feed: row for feed, (row, _) in going_on.items()}
+        for event in self._store.close_dangling(now, self._sinks_of, but=self._gaps.values()):
+            _LOG.info("%s: %s was open when the service ended last", event.feed, event.event.label)
+        gaps = {feed: gap for feed, (_, gap) in going_on.items()}
+        for feed, until in self._store.watched().items():
+            if feed in feeds and feed not in gaps:
+                gaps[feed] = FeedGap(feed, NOT_RUNNING, "The service was not running.", 0.0, min(until, now))
+                self.on_gap(gaps[feed])
+        self._known_until = {feed: gap.started_at for feed, gap in gaps.items()}
+        self.dispatcher.wake()
+        return gaps
+
+    def note_watched(self) -> None:
+        """Note in the store up to when it is known what was seen of each feed."""
+        now = datetime.now(UTC)
+        watched = {snapshot.status.feed: snapshot.status for snapshot in self._state.feeds()}
+        self._known_until = {
+            feed: now if feed in self._gaps and watched[feed].state != "running" else until
+            for feed, until in self._known_until.items()
+            if feed in watched
+        }
+        with suppress(StoreError):  # a full disk: the next note follows, and what must not be lost says more
+            self._store.note_watched(self._known_until)
 
     def on_event(self, event: FeedEvent) -> None:
         """Keep it, deliver it, count it."""
@@ -91,12 +141,15 @@ class Reporter(EngineListener):
                 del self._gaps[gap.feed]
 
         self._keep(store)
+        if gap.ended_at is not None:
+            self._known_until[gap.feed] = gap.ended_at
         self._state.on_gap_end(gap)
 
     def on_score(self, scored: ScoredSnippet) -> None:
         """Measure it and show it."""
         scores = dict(zip(self._names, scored.score.scores.tolist(), strict=True))
         self._metrics.observe_snippet(scored.feed, scored.latency_s, scores)
+        self._known_until[scored.feed] = datetime.fromtimestamp(scored.at_unix_s, UTC)
         self._state.on_score(scored)
 
     def on_state(self, status: FeedStatus) -> None:
@@ -113,6 +166,8 @@ class Reporter(EngineListener):
                 self._metrics.count_reconnect(feed)
             if before is not None and status.num_dropped_snippets > before.num_dropped_snippets:
                 self._metrics.count_drop(feed, status.num_dropped_snippets - before.num_dropped_snippets)
+        if status.state == "ended":
+            self._known_until.pop(feed, None)  # there is no more of it
         if before is None or before.state != status.state:
             _LOG.info("%s: %s", feed, status.state)
             self.dispatcher.status(feed, status.state == "running")
@@ -139,6 +194,9 @@ class Reporter(EngineListener):
         """Try again what could not be stored."""
         if self._unstored and time.monotonic() >= self._retry_s:
             self._store_all()
+        if time.monotonic() >= self._noted_s + _NOTE_INTERVAL_S:
+            self._noted_s = time.monotonic()
+            self.note_watched()
         self._state.on_turn()
 
     def _keep(self, store: Callable[[], None]) -> None:

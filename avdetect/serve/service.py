@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from avdetect.errors import AvdetectError, OutputError, StoreError, UsageError
+from avdetect.events.feed_event import FeedGap
 from avdetect.runtime.bundle import Bundle
 from avdetect.serve.config import Config
 from avdetect.serve.config_file import CLIPS_FOLDER, STORE_FILE, LoadedConfig, load_config
@@ -82,12 +83,7 @@ class _Service:
     def run(self) -> None:
         """Run until told to stop."""
         self._orders.obey_from_here(self._engine.abort)
-        now = datetime.now(UTC)
-        every_sink = tuple(self._loaded.config.sinks)
-        for event in self._store.close_dangling(now, every_sink):
-            _LOG.info("%s: %s was open when the service ended last", event.feed, event.event.label)
-        self._reporter.dispatcher.wake()
-        self._set_feeds((), self._loaded.feeds)
+        self._set_feeds((), self._loaded.feeds, self._reporter.resume([spec.name for spec in self._loaded.feeds]))
         self._engine_thread.start()
         self._state.set_ready(True)
         _LOG.info("watching %d feeds with %s", len(self._loaded.feeds), self._state.bundle_name)
@@ -113,6 +109,8 @@ class _Service:
         self._state.set_ready(False)
         self._engine.stop()
         self._engine_thread.join()
+        if self._engine_error is None:
+            self._reporter.note_watched()
         left = self._reporter.dispatcher.drain(_DRAIN_WITHIN_S)
         if left:
             _LOG.warning("%d reports are left for the next run", left)
@@ -148,8 +146,10 @@ class _Service:
         config = self._loaded.config
         return self._loaded.sinks(feed) if feed in config.feeds else tuple(config.sinks)
 
-    def _set_feeds(self, before: Sequence[FeedSpec], after: Sequence[FeedSpec]) -> None:
-        """Start, replace and end what has changed; leave the others alone."""
+    def _set_feeds(
+        self, before: Sequence[FeedSpec], after: Sequence[FeedSpec], outages: Mapping[str, FeedGap] = {}
+    ) -> None:
+        """Start, replace and end what has changed; leave the others alone. ``outages`` last until the first media."""
         unchanged = {spec.name for spec in after if spec in before}
         for spec in before:
             if spec.name not in {other.name for other in after}:
@@ -159,7 +159,7 @@ class _Service:
             if spec.name not in unchanged:
                 status = FeedStatus(spec.name, "connecting", datetime.now(UTC))
                 self._state.set_feed(status, self._loaded.classes(spec))
-                self._engine.add(spec)
+                self._engine.add(spec, outage=outages.get(spec.name))
         self._reporter.dispatcher.announce({spec.name: self._loaded.classes(spec) for spec in after})
 
     def _reload(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,12 @@ _NEXT_DELIVERIES = """
     FROM deliveries WHERE sink = ? AND failure IS NULL ORDER BY seq LIMIT ?
 """
 _OLDER_THAN = "(started_at_us, position) < (SELECT started_at_us, position FROM events WHERE id = ?)"
+_OPEN_GAPS = "SELECT position, feed FROM gaps WHERE ended_at_us IS NULL ORDER BY position"
+_END_GAP_WHERE_KNOWN = """
+    UPDATE gaps SET ended_at_us = max(
+        started_at_us, coalesce((SELECT until_us FROM watched WHERE watched.feed = gaps.feed), ?)
+    ) WHERE position = ?
+"""
 _UNDELIVERED = "EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id AND failure IS NULL)"
 
 
@@ -111,22 +117,50 @@ class Store:
             )
             _enqueue_gap(connection, row_id, sinks)
 
-    def close_dangling(self, at: datetime, sinks: Sequence[str] = ()) -> list[FeedEvent]:
-        """Close what a service that died left open: events where they had come to, as interrupted; gaps ``at``.
+    def note_watched(self, until: Mapping[str, datetime]) -> None:
+        """These feeds are watched, no others, and it is known up to when what was seen of each.
+
+        A power cut may undo the last of these notes.
+        """
+        with self._database.writing(durable=False) as connection:
+            connection.execute("DELETE FROM watched")
+            rows = [(feed, micros(at)) for feed, at in until.items()]
+            connection.executemany("INSERT INTO watched (feed, until_us) VALUES (?, ?)", rows)
+
+    def watched(self) -> dict[str, datetime]:
+        """The feeds that were watched last, and up to when it is known what was seen of each."""
+        with self._database.reading() as connection:
+            return {feed: moment(until_us) for feed, until_us in connection.execute("SELECT * FROM watched")}
+
+    def close_dangling(
+        self, at: datetime, sinks_of: Callable[[str], Sequence[str]], *, but: Collection[int] = ()
+    ) -> list[FeedEvent]:
+        """Close what a service that died left open: events where they had come to, as interrupted; gaps where it died.
+
+        Args:
+            at: when gaps end of whose feed it is not known up to when it was watched.
+            sinks_of: which sinks the reports of a feed go to.
+            but: gaps that go on, by what ``record_gap`` returned.
 
         Returns:
-            The closed events, which are delivered to ``sinks`` too.
+            The closed events.
         """
         with self._database.writing() as connection:
             rows = connection.execute("SELECT * FROM events WHERE stage <> 'closed' ORDER BY position").fetchall()
             events: list[FeedEvent] = [replace(to_event(row), stage="closed", interrupted=True) for row in rows]
             for event in events:
-                _put_event(connection, event, sinks)
-            open_gaps = connection.execute("SELECT position FROM gaps WHERE ended_at_us IS NULL ORDER BY 1").fetchall()
-            connection.execute("UPDATE gaps SET ended_at_us = ? WHERE ended_at_us IS NULL", (micros(at),))
-            for (row_id,) in open_gaps:
-                _enqueue_gap(connection, row_id, sinks)
+                _put_event(connection, event, sinks_of(event.feed))
+            for row_id, feed in connection.execute(_OPEN_GAPS).fetchall():
+                if row_id not in but:
+                    connection.execute(_END_GAP_WHERE_KNOWN, (micros(at), row_id))
+                    _enqueue_gap(connection, row_id, sinks_of(feed))
         return events
+
+    def open_gaps(self) -> dict[int, FeedGap]:
+        """Those that have not ended, by what ``record_gap`` returned."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM gaps WHERE ended_at_us IS NULL ORDER BY position")
+            return {row["position"]: to_gap(row) for row in rows}
 
     # What the operator asks and answers.
 

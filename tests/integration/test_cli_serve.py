@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +188,35 @@ def test_what_was_open_when_the_service_was_killed_is_closed_by_the_next(shots: 
     with serving(tmp_path, config) as service:
         [opened, *_] = service.wait_for(lambda: service.delivered(kind="event", stage="opened"))
         service.process.kill()
+        killed_at = datetime.now(UTC)
 
     with serving(tmp_path, config) as service:
         [closed] = service.wait_for(lambda: service.delivered(kind="event", stage="closed", id=opened["id"]))
+        service.wait_for(lambda: len(service.delivered(kind="gap", feed="lobby", reason="not-running")) == 2)
 
     assert closed["interrupted"]
+    began, ended = service.delivered(kind="gap", feed="lobby", reason="not-running")
+    assert began["id"] == ended["id"]
+    assert datetime.fromisoformat(began["started_at"]) < killed_at < datetime.fromisoformat(ended["ended_at"])
+
+
+def test_the_time_between_an_orderly_stop_and_the_next_start_is_a_gap(shots: Path, tmp_path: Path) -> None:
+    config = CONFIG.replace("{media}", str(shots))
+    with serving(tmp_path, config) as service:
+        service.wait_for(lambda: service.says("lobby: running"))
+        service.wait_for(lambda: json.loads(service.get("/api/feeds"))[0]["last_score_at"])
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(WITHIN_S) == 0
+        stopped_at = datetime.now(UTC)
+    assert not service.delivered(kind="gap")
+
+    with serving(tmp_path, config) as service:
+        service.wait_for(lambda: len(service.delivered(kind="gap")) == 2)
+
+    [began, ended] = service.delivered(kind="gap", reason="not-running")
+    started_at = datetime.fromisoformat(began["started_at"])
+    assert stopped_at - timedelta(seconds=WITHIN_S) < started_at < stopped_at
+    assert stopped_at < datetime.fromisoformat(ended["ended_at"])
 
 
 def test_a_mistake_ends_it_before_it_begins(tmp_path: Path) -> None:

@@ -257,10 +257,15 @@ def test_a_feed_can_be_replaced_and_removed_while_others_run(bundle: Bundle) -> 
         recorder.wait_for(lambda: num_running("stays") == num_running("goes") == 1)
         engine.add(spec(bundle, "goes", ends=False))
         recorder.wait_for(lambda: num_running("goes") == 2)
+        [gap] = recorder.gaps
+        [ended] = recorder.ended_gaps
         engine.remove("goes")
         recorder.wait_for(lambda: recorder.states[-1].state == "stopped")
 
     assert num_running("stays") == 1
+    assert (gap.feed, gap.reason) == (ended.feed, ended.reason) == ("goes", "reconfigured")
+    lasts_until = children.ORIGIN_UNIX_S + 14 * float(bundle.manifest.hop)
+    assert gap.started_at.timestamp() == pytest.approx(lasts_until)
 
 
 def num_descriptors() -> int:

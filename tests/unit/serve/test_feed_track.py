@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -104,6 +106,27 @@ def test_an_open_event_is_reported_again_when_it_has_grown(track: FeedTrack, bun
     ends_s = [event.event.end_s for event in found]
     assert np.diff(ends_s[:-1]) == pytest.approx([4 * HOP_S, 4 * HOP_S])
     assert not found[-1].interrupted
+
+
+def test_an_outage_that_was_there_before_lasts_until_the_first_media(bundle: Bundle) -> None:
+    outage = FeedGap("door", "not-running", "Off.", 0.0, datetime.fromtimestamp(ORIGIN_UNIX_S - 60, UTC))
+    rules = [None] * len(bundle.manifest.classes)
+    track = FeedTrack("door", bundle, rules, update_interval_s=2.0, outage=outage)
+
+    assert track.lose("refused", "Not there yet.", ORIGIN_UNIX_S - 1) == []
+    assert ended(begin(track)) == [replace(outage, ended_at=datetime.fromtimestamp(ORIGIN_UNIX_S, UTC))]
+
+
+def test_it_is_known_up_to_when_a_feed_was_watched(track: FeedTrack, bundle: Bundle) -> None:
+    assert track.known_until_unix_s is None
+    begin(track)
+    push(track, bundle, range(5))
+    track.stop(ORIGIN_UNIX_S + 9, lost=True)
+    assert track.known_until_unix_s == pytest.approx(ORIGIN_UNIX_S + 5 * HOP_S)
+
+    track.lose("stalled", "Nothing came.", ORIGIN_UNIX_S + 20)
+    track.stop(ORIGIN_UNIX_S + 30, lost=True)
+    assert track.known_until_unix_s == ORIGIN_UNIX_S + 30
 
 
 def test_media_time_goes_on_after_a_new_process_and_an_outage_counts(track: FeedTrack, bundle: Bundle) -> None:

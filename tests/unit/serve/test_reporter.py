@@ -7,18 +7,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from avdetect.errors import StoreError
-from avdetect.events.event import Event
+from avdetect.events.event import Event, SnippetScore
 from avdetect.events.feed_event import FeedEvent, FeedGap
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.serve.delivery import Dispatcher
-from avdetect.serve.listener import ClipReady, FeedStatus
+from avdetect.serve.listener import ClipReady, FeedStatus, ScoredSnippet
 from avdetect.serve.metrics import Metrics
-from avdetect.serve.reporter import Reporter
+from avdetect.serve.reporter import NOT_RUNNING, Reporter
 from avdetect.serve.state import ServiceState
 from avdetect.serve.store import Store
+from avdetect.timebase import Span
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 EVENT = FeedEvent(
@@ -100,6 +102,68 @@ def test_the_whole_clip_takes_the_place_of_the_early_one(reporter: Reporter, sto
 
     assert store.events()[0].clip == whole.name
     assert not early.exists()
+
+
+def gaps_of(store: Store) -> list[tuple[str, datetime, datetime | None]]:
+    return [(gap.reason, gap.started_at, gap.ended_at) for gap in reversed(store.gaps())]
+
+
+def test_the_time_between_two_runs_is_a_gap_from_where_the_feed_was_seen_last(
+    reporter: Reporter, store: FullStore
+) -> None:
+    store.note_watched({"door": NOW, "removed": NOW})
+
+    gaps = reporter.resume(["door", "new"])
+    assert gaps.keys() == {"door"}
+    assert gaps_of(store) == [(NOT_RUNNING, NOW, None)]
+
+    reporter.on_gap_end(replace(gaps["door"], ended_at=NOW + timedelta(hours=1)))
+    assert gaps_of(store) == [(NOT_RUNNING, NOW, NOW + timedelta(hours=1))]
+
+
+def test_a_run_that_saw_nothing_does_not_divide_the_gap(reporter: Reporter, store: FullStore) -> None:
+    store.note_watched({"door": NOW})
+    reporter.resume(["door"])
+
+    gaps = reporter.resume(["door"])
+    assert gaps_of(store) == [(NOT_RUNNING, NOW, None)]
+
+    reporter.on_gap_end(replace(gaps["door"], ended_at=NOW + timedelta(hours=1)))
+    assert gaps_of(store) == [(NOT_RUNNING, NOW, NOW + timedelta(hours=1))]
+
+
+def test_what_was_not_seen_when_the_service_died_is_one_gap_after_the_other(
+    reporter: Reporter, store: FullStore
+) -> None:
+    died = NOW + timedelta(minutes=1)
+    store.record_gap(GAP)
+    store.note_watched({"door": died})
+
+    reporter.resume(["door"])
+
+    assert gaps_of(store) == [("stalled", NOW, died), (NOT_RUNNING, died, None)]
+
+
+def test_a_feed_is_noted_as_seen_up_to_its_last_score_and_while_it_is_in_a_gap_up_to_now(
+    reporter: Reporter, store: FullStore, state: ServiceState
+) -> None:
+    running = FeedStatus("door", "running", NOW)
+    state.set_feed(running, ["siren"])
+    nothing = np.zeros(len(state.classes), np.float32)
+    score = SnippetScore(0, Span(0.0, 0.64), nothing, nothing, nothing, True, True)
+    reporter.on_score(ScoredSnippet("door", score, NOW.timestamp(), latency_s=1.0, compute_s=0.1))
+    reporter.note_watched()
+    assert store.watched() == {"door": NOW}
+
+    before = datetime.now(UTC)
+    reporter.on_gap(GAP)
+    reporter.on_state(replace(running, state="waiting"))
+    reporter.note_watched()
+    assert before <= store.watched()["door"] <= datetime.now(UTC)
+
+    state.remove_feed("door")
+    reporter.note_watched()
+    assert store.watched() == {}
 
 
 def test_reconnects_and_drops_are_counted(reporter: Reporter, metrics: Metrics, state: ServiceState) -> None:

@@ -138,7 +138,7 @@ def test_events_and_gaps_that_a_dead_service_left_open_are_closed_and_delivered(
         store.record_event(was_closed)
         store.record_gap(a_gap())
     with Store(path) as store:
-        closed = store.close_dangling(NOON + timedelta(hours=1), ["hook"])
+        closed = store.close_dangling(NOON + timedelta(hours=1), lambda _: ["hook"])
 
         assert [(event.id, event.stage, event.interrupted) for event in closed] == [(was_open.id, "closed", True)]
         assert closed[0].ended_at == was_open.ended_at
@@ -147,7 +147,27 @@ def test_events_and_gaps_that_a_dead_service_left_open_are_closed_and_delivered(
             ("event", "closed"),
             ("gap", None),
         ]
-        assert store.close_dangling(NOON + timedelta(hours=2)) == []
+        assert store.close_dangling(NOON + timedelta(hours=2), lambda _: []) == []
+
+
+def test_a_gap_that_was_open_when_the_service_died_ends_where_the_feed_was_watched_last(path: Path) -> None:
+    with Store(path) as store:
+        gap, goes_on, drops = (
+            store.record_gap(a_gap("yard")),
+            store.record_gap(a_gap("door")),
+            store.record_gap(a_gap("gate", started_at=NOON + timedelta(minutes=2))),
+        )
+        store.note_watched({"gone": NOON})
+        store.note_watched({name: NOON + timedelta(minutes=1) for name in ("yard", "door", "gate")})
+    with Store(path) as store:
+        assert store.watched().keys() == {"yard", "door", "gate"}
+        store.close_dangling(NOON + timedelta(hours=1), lambda feed: [f"{feed}-hook"], but=[goes_on])
+
+        assert store.open_gaps().keys() == {goes_on}
+        ends = {each.feed: each.ended_at for each in store.gaps()}
+        assert ends == {"yard": NOON + timedelta(minutes=1), "door": None, "gate": NOON + timedelta(minutes=2)}
+        assert store.backlog() == {"yard-hook": 1, "gate-hook": 1}
+    assert len({gap, goes_on, drops}) == 3
 
 
 def test_classes_with_an_open_event_are_active(path: Path) -> None:
