@@ -14,6 +14,7 @@ from avdetect_cli.values import parse_classes, parse_thresholds
 
 if TYPE_CHECKING:
     from avdetect.manifest import EventRule, Manifest
+    from avdetect.runtime.prompts import Prompt
 
 __all__ = [
     "BundleOption",
@@ -28,10 +29,12 @@ __all__ = [
     "MergeGapOption",
     "MinDurationOption",
     "OutputOption",
+    "PromptOption",
     "QuietOption",
     "ReportOption",
     "ScoresOption",
     "ThresholdOption",
+    "chosen_prompts",
 ]
 
 _EVENTS = "What counts as an event"
@@ -84,6 +87,17 @@ ClassesOption = Annotated[
         metavar="A,B,C",
         help="Only events of these classes; `avdetect bundle show` lists them.",
         autocompletion=_complete_classes,
+        rich_help_panel=_EVENTS,
+    ),
+]
+PromptOption = Annotated[
+    list[str],
+    typer.Option(
+        "--prompt",
+        "-p",
+        metavar="PHRASE|NAME=PHRASE",
+        help="Also find the sound that these words tell of, as a class called by the phrase or by NAME; may be "
+        "repeated, with the same NAME for other words for the same.",
         rich_help_panel=_EVENTS,
     ),
 ]
@@ -175,6 +189,19 @@ DeviceOption = Annotated[
         autocompletion=_complete_device,
     ),
 ]
+
+
+def chosen_prompts(texts: Sequence[str]) -> tuple[Prompt, ...]:
+    """What ``--prompt`` asks for.
+
+    Raises:
+        UsageError: one is no prompt.
+    """
+    if not texts:
+        return ()
+    from avdetect.runtime.prompts import parse_prompts  # only when asked: it takes time to import
+
+    return parse_prompts(texts)
 
 
 @dataclass(frozen=True, slots=True)

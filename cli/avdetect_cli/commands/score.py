@@ -25,15 +25,18 @@ from avdetect_cli.options import (
     MergeGapOption,
     MinDurationOption,
     OutputOption,
+    PromptOption,
     QuietOption,
     ReportOption,
     ScoresOption,
     ThresholdOption,
+    chosen_prompts,
 )
 from avdetect_cli.values import parse_time
 
 if TYPE_CHECKING:
     from avdetect.runtime.pipeline import ScoreOptions
+    from avdetect.runtime.prompts import Prompt
     from avdetect.runtime.result import Progress
     from avdetect_cli.finding import Finding
     from avdetect_cli.outputs import OutputRequest
@@ -72,7 +75,8 @@ def score(
             rich_help_panel=_INPUT,
         ),
     ] = None,
-    threshold: ThresholdOption = [],  # noqa: B006 - typer copies it
+    prompt: PromptOption = [],  # noqa: B006 - typer copies it
+    threshold: ThresholdOption = [],  # noqa: B006
     classes: ClassesOption = None,
     min_duration: MinDurationOption = None,
     merge_gap: MergeGapOption = None,
@@ -108,6 +112,7 @@ def score(
         ),
         EventChoices.parse(threshold, classes, min_duration, merge_gap, cooldown),
         OutputRequest(json, format, output, scores, report, clips, quiet),
+        prompts=chosen_prompts(prompt),
         bundle_path=bundle,
         device=device,
         jobs=jobs,
@@ -120,6 +125,7 @@ def score_paths(
     choices: EventChoices,
     request: OutputRequest,
     *,
+    prompts: Sequence[Prompt] = (),
     bundle_path: Path | None,
     device: str,
     jobs: int,
@@ -142,11 +148,12 @@ def score_paths(
     plan = plan_outputs(request, sources)
     location = default_bundle_path() if bundle_path is None else bundle_path
     manifest = read_manifest(location)
-    rules = choices.rules(manifest.class_names, manifest)
+    classes = (*manifest.class_names, *(prompt.name for prompt in prompts))
+    rules = choices.rules(classes, manifest)
     bundle = None
     if sources:
         with ThreadPoolExecutor(1) as opener:  # onnxruntime opens the graphs while Python imports the rest
-            loading = opener.submit(Bundle.load, location, device=device)
+            loading = opener.submit(Bundle.load, location, prompts=prompts, device=device)
             from avdetect.media import file_source  # noqa: F401
             from avdetect.runtime import pipeline
         bundle = loading.result()
@@ -173,7 +180,7 @@ def score_paths(
             findings,
             plan,
             bundle=manifest,
-            on_thresholds=choices.on_thresholds(manifest.class_names, manifest),
+            on_thresholds=choices.on_thresholds(classes, manifest),
             aside=display.hidden,
         )
     finally:

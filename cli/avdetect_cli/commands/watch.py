@@ -19,12 +19,15 @@ from avdetect_cli.options import (
     EventChoices,
     MergeGapOption,
     MinDurationOption,
+    PromptOption,
     ThresholdOption,
+    chosen_prompts,
 )
 from avdetect_cli.values import parse_time
 
 if TYPE_CHECKING:
     from avdetect.media.live_options import LiveOptions
+    from avdetect.runtime.prompts import Prompt
     from avdetect.serve.listener import EngineListener
 
 __all__ = ["watch"]
@@ -108,7 +111,8 @@ def watch(
     duration: Annotated[
         str | None, typer.Option("--duration", metavar="TIME", help="Stop after so long: seconds or [hh:]mm:ss.")
     ] = None,
-    threshold: ThresholdOption = [],  # noqa: B006 - typer copies it
+    prompt: PromptOption = [],  # noqa: B006 - typer copies it
+    threshold: ThresholdOption = [],  # noqa: B006
     classes: ClassesOption = None,
     min_duration: MinDurationOption = None,
     merge_gap: MergeGapOption = None,
@@ -143,6 +147,7 @@ def watch(
         url,
         options,
         EventChoices.parse(threshold, classes, min_duration, merge_gap, cooldown),
+        prompts=chosen_prompts(prompt),
         duration_s=None if duration is None else parse_time(duration, "--duration"),
         clips=clips,
         json=json,
@@ -156,6 +161,7 @@ def _watch(
     options: LiveOptions,
     choices: EventChoices,
     *,
+    prompts: Sequence[Prompt],
     duration_s: float | None,
     clips: Path | None,
     json: bool,
@@ -175,7 +181,7 @@ def _watch(
     _check_file(address.url, options)
     if clips is not None:
         _make_folder(clips)
-    loaded = Bundle.load(bundle_path, device=device)
+    loaded = Bundle.load(bundle_path, prompts=prompts, device=device)
     names = loaded.manifest.class_names
     rules = tuple(choices.rules(names, loaded.manifest))
     feed = "standard input" if url == "-" else redacted(address.url)
