@@ -183,7 +183,7 @@ class LiveReader:
             shown = stamp if pts is None else max(pts, stamp)
             if self._options.realtime:
                 at_s = self._pace(self._last_time_s, at_s)
-            self.wall_clock.see((shown + (packet.duration or 0)) * seconds_per_tick, at_s)
+            self.wall_clock.see(packet.stream_index, (shown + (packet.duration or 0)) * seconds_per_tick, at_s)
         is_entry = packet.stream_index == self._entry_index and packet.is_keyframe
         received = Received(packet, at_s, self._last_time_s, is_entry)
         self.ring.add(received)
@@ -210,6 +210,9 @@ class LiveReader:
         drift_s = self.wall_clock.drift_s
         if abs(drift_s) > _MAX_DRIFT_S and self.is_live:
             return StreamEnd("clock-drift", f"{name}: its clock has drifted by {drift_s:+.1f} s from the time of day.")
+        skew_s = self.wall_clock.skew_s
+        if skew_s > self._options.max_skew_s / 2 and not self._source.is_file:
+            return StreamEnd("clock-drift", f"{name}: its sound and its pictures have drifted apart by {skew_s:.1f} s.")
         return None
 
     def _pace(self, time_s: float, now_s: float) -> float:

@@ -49,7 +49,8 @@ _SETTLE_S = 0.5
 _KEYFRAME_WITHIN_S = 10.0
 """Pictures without a key frame for so long may never have one: then decoding begins anywhere."""
 _UNDECODED_PACKETS = 50
-"""So many in a row, for as long as a stall, and a stream is taken for one of another codec."""
+_UNDECODED_S = 3.0
+"""So many packets in a row, for so long, that nothing comes of, and a stream is taken for one of another codec."""
 _GRACE_S = 3.0
 """By how much FFmpeg may overstay the time given to it before it is taken to hang."""
 _POLL_S = 0.25
@@ -324,7 +325,7 @@ class LiveSource:
         if (
             member.start is not None
             and member.num_since_item > _UNDECODED_PACKETS
-            and received.at_s - member.last_item_s > self._options.stall_timeout_s
+            and received.at_s - member.last_item_s > min(_UNDECODED_S, self._options.stall_timeout_s)
         ):
             return StreamEnd("format-change", f"{self._name}: its {stream.type} can be decoded no longer.")
         return None

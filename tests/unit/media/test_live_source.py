@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from avdetect.manifest import AudioSpec, ClassSpec, DetectorSpec, FileEntry, Manifest, MotionSpec, VisualSpec
-from avdetect.media import live_input
+from avdetect.media import live_input, wall_clock
 from avdetect.media.live_input import ConnectError
 from avdetect.media.live_options import LiveOptions
 from avdetect.media.live_source import LiveSource
@@ -27,6 +27,7 @@ from avdetect.snippets.snippet import Snippet
 from avdetect.stage import through
 from tests.synth import feeds
 from tests.synth.media import EVENT_S, MediaFactory
+from tests.synth.transport import AUDIO_PID, retimed
 
 MANIFEST = Manifest(
     schema_version="1.0",
@@ -270,6 +271,41 @@ def test_sound_that_stops_and_comes_back_holds_nothing_up(media: MediaFactory) -
     assert present[6:7] == [True]
     assert all(snippet.visual_present for snippet in watched.snippets)
     assert max(watched.ages_s) < 2.5
+
+
+@pytest.mark.parametrize("rate", [0.8, 1.25])
+def test_sound_and_pictures_that_drift_apart_end_the_stretch_before_either_is_lost(
+    media: MediaFactory, monkeypatch: pytest.MonkeyPatch, rate: float
+) -> None:
+    monkeypatch.setattr(wall_clock, "_WINDOW_S", 1.5)
+    monkeypatch.setattr(wall_clock, "_MIN_PACKETS", 20)
+    path = media.flash_and_tone("drifting.ts", duration_s=8.0)
+    data = retimed(path.read_bytes(), AUDIO_PID, lambda time_s: time_s * rate)
+    with serving(data, 8.0) as url:
+        watched = watch(url)
+
+    assert watched.end.reason == "clock-drift"
+    assert "drifted apart" in watched.end.message
+    both = [snippet.audio_present and snippet.visual_present for snippet in watched.snippets]
+    assert all(both[:-3])  # the last are flushed: one stream reaches further than the other
+
+
+@pytest.mark.parametrize(
+    ("name", "making", "message"),
+    [
+        ("mpeg2.ts", {"video": ("-c:v", "mpeg2video", "-q:v", "4", "-g", "12")}, "its video can be decoded no longer"),
+        ("mp2.ts", {"audio": ("-c:a", "mp2")}, "its audio can be decoded no longer"),
+    ],
+)
+def test_another_codec_on_the_same_pid_ends_the_stretch(
+    media: MediaFactory, clip: Path, name: str, making: dict[str, Any], message: str
+) -> None:
+    other = media.flash_and_tone(name, duration_s=6.0, options=("-output_ts_offset", str(LENGTH_S)), **making)
+    with serving(clip.read_bytes() + other.read_bytes(), LENGTH_S + 6.0) as url:
+        watched = watch(url)
+
+    assert watched.end.reason == "format-change"
+    assert message in watched.end.message
 
 
 def test_a_change_of_size_ends_the_stretch(media: MediaFactory) -> None:
