@@ -8,7 +8,7 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -22,6 +22,8 @@ __all__ = ["DeliveryObserver", "Dispatcher", "RetryPolicy"]
 _LOG = logging.getLogger(__name__)
 _BATCH = 100
 """Reports read from the store at once."""
+_CLOSE_WITHIN_S = 2.0
+"""For the attempts under way; as long again where their sink has been closed under them."""
 _LOG_INTERVAL_S = 60.0
 """Between two lines of the log that say the same of a sink."""
 
@@ -71,15 +73,32 @@ class Dispatcher:
 
         Args:
             store: what to deliver. What waits there for sinks that are not among these is given up.
-            sinks: closed by ``close``.
+            sinks: opened here, and closed by ``close``.
             retry: how long to wait after a failure, where the sink does not say so itself.
             observer: told of every attempt.
         """
         self._store = store
-        self._sinks = tuple(sinks)
-        if num_given_up := store.give_up_all_but([sink.name for sink in sinks]):
+        self._retry = retry
+        self._observer = observer
+        self._workers: tuple[_Worker, ...] = ()  # never changed, only replaced: other threads go through it
+        self.replace((), sinks)
+
+    def replace(self, names: Collection[str], sinks: Sequence[Sink]) -> None:
+        """Close the sinks of these names, then deliver to others; those that are neither do not notice.
+
+        New sinks have to be told by ``announce`` and ``status`` what there is.
+
+        Args:
+            names: of sinks that are closed; what waits for them is given up, unless there is one of that name again.
+            sinks: opened here, and closed by ``close``.
+        """
+        closed = [worker for worker in self._workers if worker.sink.name in names]
+        self._workers = tuple(worker for worker in self._workers if worker not in closed)
+        _close(closed)  # first: two connections to a broker would tell opposite things
+        kept = [worker.sink.name for worker in self._workers]
+        if num_given_up := self._store.give_up_all_but([*kept, *(sink.name for sink in sinks)]):
             _LOG.warning("reports given up, as their sinks are not configured any more: %d", num_given_up)
-        self._workers = [_Worker(store, sink, retry, observer) for sink in sinks]
+        self._workers += tuple(_Worker(self._store, sink, self._retry, self._observer) for sink in sinks)
 
     def wake(self) -> None:
         """Something was recorded."""
@@ -89,18 +108,18 @@ class Dispatcher:
     def announce(self, feeds: Mapping[str, Sequence[str]]) -> None:
         """Tell the sinks which feeds there are, and which classes of each."""
         active = self._store.active()
-        for sink in self._sinks:
-            sink.announce(feeds, active)
+        for worker in self._workers:
+            worker.sink.announce(feeds, active)
 
     def status(self, feed: str, online: bool) -> None:
         """Tell the sinks whether a feed is seen at present."""
-        for sink in self._sinks:
-            sink.status(feed, online)
+        for worker in self._workers:
+            worker.sink.status(feed, online)
 
     def backlog(self) -> dict[str, int]:
         """How many reports wait, for each sink."""
         waiting = self._store.backlog()
-        return {sink.name: waiting.get(sink.name, 0) for sink in self._sinks}
+        return {worker.sink.name: waiting.get(worker.sink.name, 0) for worker in self._workers}
 
     def drain(self, timeout_s: float) -> int:
         """Deliver what is there, as far as it can be done in this time; waits for a backoff are cut short.
@@ -115,24 +134,9 @@ class Dispatcher:
             worker.wait_until_idle(max(0.0, deadline - time.monotonic()))
         return sum(self.backlog().values())
 
-    def close(self, timeout_s: float = 2.0) -> None:
-        """Stop delivering and close the sinks.
-
-        Args:
-            timeout_s: for the attempts under way; after that their sinks are closed under them, and once more for those
-                that hang all the same: their threads are left behind.
-        """
-        for worker in self._workers:
-            worker.stop()
-        self._join(timeout_s)
-        for sink in self._sinks:
-            sink.close()
-        self._join(timeout_s)
-
-    def _join(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        for worker in self._workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
+    def close(self) -> None:
+        """Stop delivering and close the sinks; attempts under way have a few seconds."""
+        _close(self._workers)
 
     def __enter__(self) -> Self:
         return self
@@ -141,12 +145,28 @@ class Dispatcher:
         self.close()
 
 
+def _close(workers: Sequence[_Worker]) -> None:
+    """Close sinks, also under their threads where those take long; a thread that hangs all the same is left behind."""
+    for worker in workers:
+        worker.stop()
+    _join(workers)
+    for worker in workers:
+        worker.sink.close()
+    _join(workers)
+
+
+def _join(workers: Sequence[_Worker]) -> None:
+    deadline = time.monotonic() + _CLOSE_WITHIN_S
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+
+
 class _Worker:
     """The thread of one sink."""
 
     def __init__(self, store: Store, sink: Sink, retry: RetryPolicy, observer: DeliveryObserver | None) -> None:
         self._store = store
-        self._sink = sink
+        self.sink = sink
         self._retry = retry
         self._observer = observer
         self._journal = _Journal(sink.name)
@@ -157,6 +177,7 @@ class _Worker:
         self._stopping = False
         self._idle = False
         self._thread = threading.Thread(target=self._run, name=f"deliver {sink.name}", daemon=True)
+        sink.open()
         self._thread.start()
 
     def wake(self) -> None:
@@ -188,7 +209,7 @@ class _Worker:
         while not self._stopping:
             self._recorded = False  # before looking: what is recorded from here on sets it again
             try:
-                batch = self._store.next_deliveries(self._sink.name, _BATCH)
+                batch = self._store.next_deliveries(self.sink.name, _BATCH)
                 for delivery in batch:
                     if self._stopping:
                         return
@@ -209,20 +230,20 @@ class _Worker:
         """Deliver once, and note that in the store."""
         if delivery.seq != self._taken_seq:  # else the sink has it, but the store could not note that
             try:
-                self._sink.deliver(delivery)
+                self.sink.deliver(delivery)
             except DeliveryError as error:
                 if self._observer is not None:
-                    self._observer.count_failed(self._sink.name)
+                    self._observer.count_failed(self.sink.name)
                 if not error.permanent:
                     raise
-                self._store.give_up(self._sink.name, delivery.seq, redacted(str(error)))
+                self._store.give_up(self.sink.name, delivery.seq, redacted(str(error)))
                 self._journal.refused(error)
                 return
             self._taken_seq = delivery.seq
             self._journal.succeeded()
             if self._observer is not None:
-                self._observer.count_delivered(self._sink.name)
-        self._store.delivered(self._sink.name, delivery.seq)
+                self._observer.count_delivered(self.sink.name)
+        self._store.delivered(self.sink.name, delivery.seq)
 
     def _pause(self, delay_s: float) -> None:
         with self._changed:

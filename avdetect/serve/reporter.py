@@ -52,7 +52,7 @@ class Reporter(EngineListener):
         *,
         retry_interval_s: float = 1.0,
     ) -> None:
-        self.dispatcher = dispatcher
+        self._dispatcher = dispatcher
         self._store = store
         self._metrics = metrics
         self._state = state
@@ -93,7 +93,7 @@ class Reporter(EngineListener):
                 gaps[feed] = FeedGap(feed, NOT_RUNNING, "The service was not running.", 0.0, min(until, now))
                 self.on_gap(gaps[feed])
         self._known_until = {feed: gap.started_at for feed, gap in gaps.items()}
-        self.dispatcher.wake()
+        self._dispatcher.wake()
         return gaps
 
     def note_watched(self) -> None:
@@ -170,7 +170,7 @@ class Reporter(EngineListener):
             self._known_until.pop(feed, None)  # there is no more of it
         if before is None or before.state != status.state:
             _LOG.info("%s: %s", feed, status.state)
-            self.dispatcher.status(feed, status.state == "running")
+            self._dispatcher.status(feed, status.state == "running")
         self._state.on_state(status)
 
     def on_clip(self, ready: ClipReady) -> None:
@@ -213,4 +213,4 @@ class Reporter(EngineListener):
         except StoreError as error:
             self._retry_s = time.monotonic() + self._retry_interval_s
             _LOG.error("%s %d reports wait.", error, len(self._unstored))
-        self.dispatcher.wake()
+        self._dispatcher.wake()

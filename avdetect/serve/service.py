@@ -12,7 +12,6 @@ from pathlib import Path
 from avdetect.errors import AvdetectError, OutputError, StoreError, UsageError
 from avdetect.events.feed_event import FeedGap
 from avdetect.runtime.bundle import Bundle
-from avdetect.serve.config import Config
 from avdetect.serve.config_file import CLIPS_FOLDER, STORE_FILE, LoadedConfig, load_config
 from avdetect.serve.delivery import Dispatcher
 from avdetect.serve.engine import Engine
@@ -23,7 +22,7 @@ from avdetect.serve.metrics import Metrics
 from avdetect.serve.reporter import Reporter
 from avdetect.serve.retention import prune
 from avdetect.serve.signals import Order, Orders
-from avdetect.serve.sinks import Sink, open_sink
+from avdetect.serve.sinks import Sink, SinkSettings, open_sink
 from avdetect.serve.state import ServiceState
 from avdetect.serve.store import Store
 
@@ -68,12 +67,11 @@ class _Service:
             _LOG.warning("%s", note)
         self._store = opened.enter_context(Store(config.store.folder / STORE_FILE))
         self._metrics = Metrics()
-        self._metrics.watch_backlog(lambda: self._reporter.dispatcher.backlog())
         self._state = ServiceState(bundle.manifest)
-        self._reporter = Reporter(
-            self._store, self._dispatcher(_open_sinks(config)), self._metrics, self._state, self._sinks_of
-        )
-        opened.callback(lambda: self._reporter.dispatcher.close())
+        dispatcher = Dispatcher(self._store, _sinks(config.sinks), observer=self._metrics)
+        self._dispatcher = opened.enter_context(dispatcher)
+        self._metrics.watch_backlog(self._dispatcher.backlog)
+        self._reporter = Reporter(self._store, self._dispatcher, self._metrics, self._state, self._sinks_of)
         self._engine = Engine(bundle, self._reporter)
         if config.web.enabled:
             self._open_web(opened)
@@ -111,7 +109,7 @@ class _Service:
         self._engine_thread.join()
         if self._engine_error is None:
             self._reporter.note_watched()
-        left = self._reporter.dispatcher.drain(_DRAIN_WITHIN_S)
+        left = self._dispatcher.drain(_DRAIN_WITHIN_S)
         if left:
             _LOG.warning("%d reports are left for the next run", left)
 
@@ -138,9 +136,6 @@ class _Service:
         server = opened.enter_context(WebServer(app, web.host, web.port))
         _LOG.info("page at http://%s:%d/", web.host, server.port)
 
-    def _dispatcher(self, sinks: Sequence[Sink]) -> Dispatcher:
-        return Dispatcher(self._store, sinks, observer=self._metrics)
-
     def _sinks_of(self, feed: str) -> tuple[str, ...]:
         """Also of a feed that has just been taken out of the configuration."""
         config = self._loaded.config
@@ -160,7 +155,7 @@ class _Service:
                 status = FeedStatus(spec.name, "connecting", datetime.now(UTC))
                 self._state.set_feed(status, self._loaded.classes(spec))
                 self._engine.add(spec, outage=outages.get(spec.name))
-        self._reporter.dispatcher.announce({spec.name: self._loaded.classes(spec) for spec in after})
+        self._dispatcher.announce({spec.name: self._loaded.classes(spec) for spec in after})
 
     def _reload(self) -> None:
         """Take over a new configuration; keep the old one where it has mistakes."""
@@ -175,25 +170,19 @@ class _Service:
             sections = ", ".join(f"[{name}]" for name in fixed)
             _LOG.error("the configuration is not taken over: a change of %s needs a restart.", sections)
             return
-        if loaded.config.sinks != before.config.sinks and not self._replace_sinks(before.config, loaded.config):
+        now, then = loaded.config.sinks, before.config.sinks
+        try:
+            new = _sinks({name: settings for name, settings in now.items() if then.get(name) != settings})
+        except UsageError as error:
+            _LOG.error("the configuration is not taken over: %s", error)
             return
         self._loaded = loaded
         configure_logging(loaded.config.log)
+        self._dispatcher.replace([name for name, settings in then.items() if now.get(name) != settings], new)
+        for feed in self._state.feeds():
+            self._dispatcher.status(feed.status.feed, feed.status.state == "running")
         self._set_feeds(before.feeds, loaded.feeds)
         _LOG.info("the configuration was read again: %d feeds", len(loaded.feeds))
-
-    def _replace_sinks(self, before: Config, after: Config) -> bool:
-        """Deliver to other sinks; to the old ones where these cannot be opened."""
-        self._reporter.dispatcher.close()  # first: two connections to a broker would tell opposite things
-        try:
-            sinks, opened = _open_sinks(after), True
-        except UsageError as error:
-            _LOG.error("the configuration is not taken over: %s", error)
-            sinks, opened = _open_sinks(before), False
-        self._reporter.dispatcher = self._dispatcher(sinks)
-        for feed in self._state.feeds():
-            self._reporter.dispatcher.status(feed.status.feed, feed.status.state == "running")
-        return opened
 
     def _prune(self) -> None:
         kept = self._loaded.config.store
@@ -209,8 +198,8 @@ class _Service:
             _LOG.error("%s", error)
 
 
-def _open_sinks(config: Config) -> list[Sink]:
-    return [open_sink(name, settings) for name, settings in config.sinks.items()]
+def _sinks(settings: Mapping[str, SinkSettings]) -> list[Sink]:
+    return [open_sink(name, chosen) for name, chosen in settings.items()]
 
 
 def _section(loaded: LoadedConfig, name: str) -> object:

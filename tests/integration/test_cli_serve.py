@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import avdetect
 from avdetect_cli.app import app
+from tests.synth.brokers import MOSQUITTO, Mosquitto, Subscriber, retained
 from tests.synth.feeds import free_port
 from tests.synth.media import MediaFactory
 
@@ -89,6 +90,14 @@ class Service:
             assert time.monotonic() < deadline_s, self.log()
             time.sleep(0.1)
         return found
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    with Mosquitto(folder) as broker:
+        yield broker
 
 
 def wait_until_caught(process: subprocess.Popen[str], number: signal.Signals) -> None:
@@ -161,6 +170,35 @@ def test_a_new_configuration_leaves_alone_what_did_not_change(shots: Path, tmp_p
 
     assert feeds == {"lobby": "running", "gate": "waiting"}
     assert service.says("lobby: running") == 1
+
+
+@pytest.mark.skipif(MOSQUITTO is None, reason="needs mosquitto")
+def test_sinks_are_replaced_without_a_sensor_changing(shots: Path, tmp_path: Path, broker: Mosquitto) -> None:
+    always = CONFIG.replace("{media}", str(shots)) + "threshold = 0.0\nmerge_gap_s = 3600\n"
+    mqtt = f'[sinks.home]\ntype = "mqtt"\nhost = "127.0.0.1"\nport = {broker.port}\n'
+    with serving(tmp_path, always + mqtt) as service, Subscriber(broker.port) as subscriber:
+        path = tmp_path / "cameras.toml"
+        present = path.read_text()
+        said = subscriber.on
+        service.wait_for(lambda: "ON" in said("avdetect/lobby/gunshot/state"))
+
+        def reload(text: str, says: str) -> None:
+            path.write_text(text)
+            service.process.send_signal(signal.SIGHUP)
+            service.wait_for(lambda: service.says(says))
+
+        wrong = present.replace(mqtt, mqtt + 'tls = { ca = "missing.pem" }\n')
+        reload(wrong, "sink home: its certificates or key cannot be read")
+        reload(present.replace('"events.jsonl"', '"other.jsonl"'), "the configuration was read again")
+        service.wait_for((tmp_path / "other.jsonl").exists)
+        assert "offline" not in said("avdetect/availability")
+
+        reload(present.replace(mqtt, mqtt + "keepalive_s = 31\n"), "the configuration was read again")
+        service.wait_for(lambda: said("avdetect/availability")[-2:] == ["offline", "online"])
+        service.wait_for(lambda: retained(broker.port)["avdetect/lobby/availability"] == "online")
+        assert retained(broker.port)["avdetect/lobby/gunshot/state"] == "ON"
+        states = said("avdetect/lobby/gunshot/state")
+        assert "OFF" not in states[states.index("ON") :]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -29,7 +29,7 @@ __all__ = [
 
 
 def open_sink(name: str, settings: SinkSettings) -> Sink:
-    """A sink that is ready to deliver; whether its receiver is there shows with the first report.
+    """A sink that can be opened and then delivered to; whether its receiver is there shows with the first report.
 
     Args:
         name: as configured: what waits for this sink in the store waits under this name.

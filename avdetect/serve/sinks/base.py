@@ -57,6 +57,10 @@ class Sink(Protocol):
         """As configured: the outbox is kept under it."""
         ...
 
+    def open(self) -> None:
+        """Begin to connect, where that is needed; called once, before all that follows."""
+        ...
+
     def deliver(self, delivery: Delivery) -> None:
         """Return when the receiver has the report for good.
 
@@ -86,6 +90,9 @@ class StatelessSink:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def open(self) -> None:
+        """Nothing to connect to."""
 
     def announce(self, feeds: Mapping[str, Sequence[str]], active: Collection[tuple[str, str]]) -> None:
         """Nothing to tell."""

@@ -44,7 +44,7 @@ class MqttSink:
     """
 
     def __init__(self, name: str, settings: MqttSettings) -> None:
-        """Begin to connect; that goes on in the background until it succeeds.
+        """Read the credentials.
 
         Raises:
             UsageError: the password or a certificate is missing or cannot be used.
@@ -67,7 +67,10 @@ class MqttSink:
         self._online: dict[str, bool] = {}
         self._states: dict[tuple[str, str], bool] = {}
         self._client = self._make_client()
-        self._client.connect_async(settings.host, settings.chosen_port, settings.keepalive_s)
+
+    def open(self) -> None:
+        """Begin to connect; that goes on in the background until it succeeds."""
+        self._client.connect_async(self._settings.host, self._settings.chosen_port, self._settings.keepalive_s)
         self._client.loop_start()
 
     def deliver(self, delivery: Delivery) -> None:

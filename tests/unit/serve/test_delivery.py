@@ -317,6 +317,27 @@ def test_the_sinks_are_told_of_feeds_and_of_what_is_going_on(store: Store) -> No
     assert receiver.told == [({"yard": ["gunshot", "scream"]}, {("yard", "gunshot")}), ("yard", True)]
 
 
+def test_a_sink_is_replaced_while_another_goes_on_and_what_waited_for_a_removed_one_is_given_up(store: Store) -> None:
+    stays, goes, removed, comes = Receiver("stays"), Receiver("hook"), Receiver("phone"), Receiver("hook")
+
+    def hang(delivery: Delivery) -> None:
+        raise DeliveryError("down")
+
+    goes.before = removed.before = hang
+    [waiting] = record(store, 1, "stays", "hook", "phone")
+    with Dispatcher(store, [stays, goes, removed], retry=FAST) as dispatcher:
+        wait_until(lambda: stays.taken)
+        dispatcher.replace(["hook", "phone"], [comes])
+        assert (stays.closed, goes.closed, removed.closed) == (False, True, True)
+        [later] = record(store, 1, "stays", "hook")
+        dispatcher.wake()
+
+        assert dispatcher.drain(10) == 0
+        assert dispatcher.backlog().keys() == {"stays", "hook"}
+    assert (stays.ids, comes.ids) == ([waiting, later], [waiting, later])
+    assert store.refused() == {"phone": 1}
+
+
 def test_attempts_are_counted(store: Store) -> None:
     counts: list[str] = []
 

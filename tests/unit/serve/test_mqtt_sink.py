@@ -37,6 +37,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 def mqtt(port: int, **settings: Any) -> MqttSink:
     sink = open_sink("mqtt", MqttSettings.model_validate({"host": "127.0.0.1", "port": port, **settings}))
     assert isinstance(sink, MqttSink)
+    sink.open()
     return sink
 
 
