@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from avdetect.errors import OutputError
 from avdetect.manifest import FileEntry, Manifest
+from avdetect.runtime.bundle_files import open_bundle_files
 
-__all__ = ["MANIFEST_NAME", "check_bundle_target", "file_entries", "write_bundle"]
+__all__ = ["MANIFEST_NAME", "check_bundle_target", "created_now", "file_entries", "read_bundle", "write_bundle"]
 
 MANIFEST_NAME = "manifest.json"
+
+
+def created_now() -> str:
+    """When a bundle is made, UTC; ``SOURCE_DATE_EPOCH`` where the same input must give the same bytes."""
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
@@ -22,6 +32,16 @@ def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
         FileEntry(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
         for path, content in sorted(files.items())
     )
+
+
+def read_bundle(path: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """What ``write_bundle`` wrote: the manifest, and the other files by their path, checked against it.
+
+    Raises:
+        BundleError: there is no bundle, or it is damaged.
+    """
+    with open_bundle_files(path) as files:
+        return files.manifest, {entry.path: files.read(entry) for entry in files.manifest.files}
 
 
 def check_bundle_target(directory: Path) -> None:

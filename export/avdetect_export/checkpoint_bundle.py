@@ -1,12 +1,7 @@
-"""Checkpoint -> bundle: the base bundle's encoders and the trained detector, checked before anything is written."""
+"""Checkpoint -> bundle: all of the base bundle but its detector, which is the trained one, checked."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Collection
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +10,11 @@ from avdetect.labels.features import FEATURE_HOP_S
 from avdetect.manifest import SCHEMA_VERSION, ClassSpec, DetectorSpec, EventRule, Manifest
 from avdetect.models.macil_sd import MacilSdNet, load_published
 from avdetect.models.two_stream import TwoStreamNet, with_window
-from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
-from avdetect.training.checkpoint import Checkpoint, load_checkpoint
+from avdetect.runtime.bundle_files import open_bundle_files
+from avdetect.training.checkpoint import Checkpoint
 from avdetect.training.extract import fingerprint
-from avdetect_export.bundle_writer import file_entries, write_bundle
+from avdetect_export.bundle_export import ExportOptions
+from avdetect_export.bundle_writer import created_now, file_entries, write_bundle
 from avdetect_export.network_graph import (
     Weights,
     export_macil_sd,
@@ -29,7 +25,7 @@ from avdetect_export.network_graph import (
 )
 from avdetect_export.network_parity import offline_parity, streaming_parity
 
-__all__ = ["ExportOptions", "bundle_of", "export_checkpoint", "import_published"]
+__all__ = ["ExportOptions", "bundle_of", "import_published"]
 
 DETECTOR_GRAPH = "detector.onnx"
 MAX_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}
@@ -38,101 +34,60 @@ GENERAL_RULE = EventRule(on=0.5, off=0.35, merge_gap_s=1.28)
 """For a class whose thresholds have not been calibrated."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What may be chosen when a checkpoint becomes a bundle."""
-
-    weights: Weights = "float32"
-    left_context_snippets: int | None = None
-    """W; ``None`` for the network's own."""
-    lookahead_snippets: int | None = None
-    """R; ``None`` for the network's own."""
-    not_anomaly: Collection[str] = ()
-    """Classes that do not count towards the anomaly score."""
-    name: str | None = None
-    """``None`` for the name of the bundle's folder."""
-
-
-def export_checkpoint(
-    checkpoint: Path, output: Path, *, base: Path | None = None, options: ExportOptions = ExportOptions()
-) -> Manifest:
-    """Make a bundle of a trained network.
-
-    A network with bounded W and R gives the streaming form, which scores files and live feeds; another the offline
-    form. One trained on features made elsewhere gives a bundle without encoders.
-
-    Args:
-        checkpoint: what training wrote.
-        output: the bundle's folder.
-        base: bundle whose encoders made the embeddings; ``None`` for the embedded default.
-        options: see there.
-
-    Raises:
-        CheckpointError: it cannot be read, was trained on embeddings of other encoders, or the graph does not compute
-            what the network does.
-        BundleError: the base cannot be used.
-        OutputError: the bundle cannot be written.
-        UsageError: the options do not go with the network.
-    """
-    named = options if options.name else replace(options, name=output.name)
-    manifest, files = bundle_of(load_checkpoint(checkpoint), checkpoint, base or default_bundle_path(), named)
-    write_bundle(output, manifest, files)
-    return manifest
-
-
 def bundle_of(
     trained: Checkpoint, checkpoint: Path, base: Path, options: ExportOptions
 ) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest and the files of what ``export_checkpoint`` writes; arguments and errors as there.
+    """The manifest and the files of a bundle with a trained detector.
 
     Args:
         trained: what ``checkpoint`` holds.
         checkpoint: for messages.
         base: bundle whose encoders made the embeddings.
         options: with a name.
+
+    Raises:
+        CheckpointError: it was trained on embeddings of other encoders, or the graph does not compute what the network
+            does.
+        BundleError: the base cannot be used.
+        UsageError: the options do not go with the network, or a prompt of the base is called like a trained class.
     """
     network = _with_window(trained.network, options)
-    unknown = set(options.not_anomaly) - set(trained.class_names)
-    if unknown:
-        raise UsageError(
-            f"{checkpoint} has no class {', '.join(sorted(unknown))}; it has {', '.join(trained.class_names)}."
-        )
     graph, spec, parity = _detector(network, options.weights)
     _check_parity(checkpoint, parity, options.weights)
     common = {
         "schema_version": SCHEMA_VERSION,
         "name": options.name,
         "version": "0.1.0",
-        "created": _now(),
+        "created": created_now(),
         "detector": spec,
         "provenance": {"builder": "avdetect export", "parity": parity, "training": dict(trained.notes)},
     }
     if trained.notes.get("encoders") is None:
-        return _without_encoders(common, trained, options, graph)
-    return _with_encoders(common, checkpoint, trained, options, graph, base)
+        return _without_encoders(common, trained, graph)
+    return _with_encoders(common, checkpoint, trained, graph, base)
 
 
-def import_published(weights: Path, output: Path, *, options: ExportOptions = ExportOptions()) -> Manifest:
-    """Make a bundle in the offline form, without encoders, of weights that the published MACIL-SD code saved.
+def import_published(file: Path, output: Path, *, weights: Weights = "float32") -> Manifest:
+    """Make a bundle in the offline form, without encoders, of what the published MACIL-SD code saved.
 
     Raises:
         CheckpointError: they cannot be read, or the graph does not compute what the network does.
         OutputError: the bundle cannot be written.
     """
-    network = load_published(weights)
+    network = load_published(file)
     classes = network.config.num_classes
     names = ("violence",) if classes == 1 else tuple(f"class_{index}" for index in range(classes))
-    graph, spec, parity = _detector(network, options.weights)
-    _check_parity(weights, parity, options.weights)
+    graph, spec, parity = _detector(network, weights)
+    _check_parity(file, parity, weights)
     common = {
         "schema_version": SCHEMA_VERSION,
-        "name": options.name or output.name,
+        "name": output.name,
         "version": "0.1.0",
-        "created": _now(),
+        "created": created_now(),
         "detector": spec,
-        "provenance": {"builder": "avdetect import-checkpoint", "parity": parity, "weights": weights.name},
+        "provenance": {"builder": "avdetect import-checkpoint", "parity": parity, "weights": file.name},
     }
-    manifest, files = _without_encoders(common, Checkpoint(network, names), options, graph)
+    manifest, files = _without_encoders(common, Checkpoint(network, names), graph)
     write_bundle(output, manifest, files)
     return manifest
 
@@ -169,7 +124,7 @@ def _check_parity(checkpoint: Path, parity: dict[str, float], weights: Weights) 
 
 
 def _with_encoders(
-    common: dict[str, Any], checkpoint: Path, trained: Checkpoint, options: ExportOptions, graph: bytes, base: Path
+    common: dict[str, Any], checkpoint: Path, trained: Checkpoint, graph: bytes, base: Path
 ) -> tuple[Manifest, dict[str, bytes]]:
     with open_bundle_files(base) as bundle:
         theirs = bundle.manifest
@@ -185,18 +140,22 @@ def _with_encoders(
         ClassSpec(
             name=name,
             title=rules[name].title if name in rules else "",
-            anomaly=name not in options.not_anomaly,
             rule=GENERAL_RULE,
         )
         for name in trained.class_names
     )
+    taken = [spec.name for spec in theirs.prompted_classes if spec.name in trained.class_names]
+    if taken:
+        raise UsageError(
+            f"{base} has prompts that are called like classes of {checkpoint}: {', '.join(taken)}; give a base without."
+        )
     manifest = theirs.model_copy(
         update={
             **common,
             "detector": common["detector"].model_copy(
                 update={"uses_appearance": _uses_appearance(trained.network, theirs)}
             ),
-            "classes": classes,
+            "classes": (*classes, *theirs.prompted_classes),
             "calibration": "None yet: the same thresholds for all classes; `avdetect calibrate` fits them.",
             "files": file_entries(files),
         }
@@ -213,13 +172,9 @@ def _uses_appearance(network: TwoStreamNet | MacilSdNet, base: Manifest) -> bool
     return bool(reached[:, : base.visual.embedding_dim].any())
 
 
-def _without_encoders(
-    common: dict[str, Any], trained: Checkpoint, options: ExportOptions, graph: bytes
-) -> tuple[Manifest, dict[str, bytes]]:
+def _without_encoders(common: dict[str, Any], trained: Checkpoint, graph: bytes) -> tuple[Manifest, dict[str, bytes]]:
     files = {DETECTOR_GRAPH: graph}
-    classes = tuple(
-        ClassSpec(name=name, anomaly=name not in options.not_anomaly, rule=GENERAL_RULE) for name in trained.class_names
-    )
+    classes = tuple(ClassSpec(name=name, rule=GENERAL_RULE) for name in trained.class_names)
     manifest = Manifest(
         **common,
         hop_s=FEATURE_HOP_S,
@@ -231,9 +186,3 @@ def _without_encoders(
         files=file_entries(files),
     )
     return manifest, files
-
-
-def _now() -> str:
-    """UTC; ``SOURCE_DATE_EPOCH`` where the same input must give the same bytes."""
-    seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

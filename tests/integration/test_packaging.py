@@ -20,8 +20,8 @@ import avdetect
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-MAX_WHEEL_BYTES = 25_000_000
-MAX_BUNDLE_BYTES = 20_000_000
+MAX_WHEEL_BYTES = 45_000_000
+MAX_BUNDLE_BYTES = 45_000_000
 
 
 @pytest.fixture(scope="module")

