@@ -31,7 +31,7 @@ from avdetect.serve.config import (
 )
 from avdetect.serve.credentials import expand_variables, with_credentials
 from avdetect.serve.live_feed import FeedSpec
-from avdetect.serve.secrets import Secret
+from avdetect.serve.secrets import Secret, SecretSettings
 from avdetect.serve.sinks.settings import CommandSettings, FileSettings, MqttSettings, WebhookSettings
 from avdetect.serve.supervisor import FeedAddress
 from avdetect.serve.toml_lines import KeyLines, KeyPath
@@ -61,6 +61,8 @@ _MODELS: tuple[type[BaseModel], ...] = (
 )
 _PATHS = {"bundle", "folder", "file", "path", "ca", "cert", "key"}
 """Settings that are paths, beside all that end in ``_file``."""
+_STANDARD = "-"
+"""Stands for standard input or output, where a path is expected."""
 _SHOWN = {"literal_error", "greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 """Errors whose input can be shown: no setting of these kinds is a secret."""
 _SYNTAX = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column \d+\)")
@@ -123,11 +125,11 @@ def load_config(path: Path) -> LoadedConfig:
         manifest = read_manifest(config.model.bundle or default_bundle_path())
     except BundleError as error:
         raise _misuse(path, text, [_Mistake(("model", "bundle"), str(error))]) from error
-    mistakes: list[_Mistake] = []
+    mistakes = list(_missing_credentials(config, document))
     feeds = tuple(
         spec
         for name, feed in config.feeds.items()
-        if (spec := _feed(name, feed, config, manifest, mistakes)) is not None
+        if (spec := _feed(name, feed, config, manifest, folder, mistakes)) is not None
     )
     token = _token(config.web, mistakes)
     if mistakes:
@@ -135,10 +137,37 @@ def load_config(path: Path) -> LoadedConfig:
     return LoadedConfig(config, manifest, feeds, token)
 
 
+def _missing_credentials(config: Config, document: Mapping[str, Any]) -> Iterator[_Mistake]:
+    """Environment variables that are not set, and files that cannot be read, of all that is switched on."""
+    sections: dict[KeyPath, SecretSettings] = {("web",): config.web} if config.web.enabled else {}
+    sections |= {("sinks", name): sink for name, sink in config.sinks.items()}
+    sections |= {("feeds", name): feed for name, feed in config.feeds.items() if feed.enabled}
+    for above, settings in sections.items():
+        for setting, secret in settings.secrets():
+            try:
+                secret.reveal()
+            except UsageError as error:
+                yield _Mistake((*above, *_as_written(setting, secret, document, above)), str(error))
+        if isinstance(settings, FeedSettings):
+            try:
+                expand_variables(settings.url)
+            except UsageError as error:
+                yield _Mistake((*above, "url"), str(error))
+
+
+def _as_written(setting: KeyPath, secret: Secret, document: Mapping[str, Any], above: KeyPath) -> KeyPath:
+    """The key of a credential: of ``password = {env = "NAME"}`` or ``password_env = "NAME"``."""
+    section: Any = document
+    for name in above:
+        section = section.get(name, {})
+    short = f"{setting[0]}_{'file' if secret.env is None else 'env'}"
+    return (short,) if short in section else setting
+
+
 def _feed(
-    name: str, feed: FeedSettings, config: Config, manifest: Manifest, mistakes: list[_Mistake]
+    name: str, feed: FeedSettings, config: Config, manifest: Manifest, folder: Path, mistakes: list[_Mistake]
 ) -> FeedSpec | None:
-    """What the engine is told of a feed; ``None`` for one that is not to be run."""
+    """What the engine is told of a feed; ``None`` for one that is not to be run, or if there are mistakes."""
     above = ("feeds", name)
     classes, sinks = manifest.class_names, tuple(config.sinks)
     named: list[tuple[str, tuple[str, ...], KeyPath, str]] = [
@@ -151,11 +180,11 @@ def _feed(
         for kind, known, path, label in named
         if label not in known
     ]
-    if mistakes or not feed.enabled:
+    if not feed.enabled or any(mistake.path[:2] == above for mistake in mistakes):
         return None
     try:
         rules = _rules(feed, manifest)
-        url = _url(feed)
+        url = _url(feed, folder)
     except UsageError as error:
         mistakes.append(_Mistake(above, str(error)))
         return None
@@ -183,12 +212,13 @@ def _rules(feed: FeedSettings, manifest: Manifest) -> tuple[EventRule | None, ..
     )
 
 
-def _url(feed: FeedSettings) -> str:
-    """With its credentials."""
+def _url(feed: FeedSettings, folder: Path) -> str:
+    """With its credentials; the path of a file counts from ``folder``."""
     url = expand_variables(feed.url)
-    if feed.username is None and feed.password is None:
-        return url
-    return with_credentials(url, _reveal(feed.username), _reveal(feed.password))
+    if feed.username is not None or feed.password is not None:
+        return with_credentials(url, _reveal(feed.username), _reveal(feed.password))
+    is_device = feed.input_format is not None and not (folder / url).is_file()
+    return url if "://" in url or url == _STANDARD or is_device else str(folder / url)
 
 
 def _reveal(secret: Secret | None) -> str:
@@ -197,12 +227,16 @@ def _reveal(secret: Secret | None) -> str:
 
 def _token(web: WebSettings, mistakes: list[_Mistake]) -> str | None:
     """The token of the web interface, if it has one."""
+    if not web.enabled:
+        return None
     try:
         token = None if web.token is None else web.token.reveal()
-        if web.enabled:
-            from avdetect.serve.web.auth import check_exposure
+    except UsageError:
+        return None  # told already, with all other credentials
+    try:
+        from avdetect.serve.web.auth import check_exposure
 
-            check_exposure(web.host, token)
+        check_exposure(web.host, token)
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed; `pip install 'avdetect[serve]'` brings it.") from error
     except UsageError as error:
@@ -215,8 +249,10 @@ def _with_paths(value: Any, folder: Path, key: str = "") -> Any:
     """``value`` with every path in it made absolute."""
     if isinstance(value, Mapping):
         return {inner: _with_paths(entry, folder, inner) for inner, entry in value.items()}
+    if key == "argv" and isinstance(value, list) and value and "/" in str(value[0]):  # else it is looked for in PATH
+        return [str(folder / str(value[0])), *value[1:]]
     is_path = key in _PATHS or key.endswith("_file")
-    return str(folder / value) if is_path and isinstance(value, str) and value not in ("", "-") else value
+    return str(folder / value) if is_path and isinstance(value, str) and value not in ("", _STANDARD) else value
 
 
 def _misuse(path: Path, text: str, mistakes: Sequence[_Mistake]) -> UsageError:

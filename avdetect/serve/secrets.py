@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,6 +66,15 @@ class SecretSettings(BaseModel):
     """Settings with credentials: beside ``password`` they also take ``password_env`` and ``password_file``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def secrets(self) -> Iterator[tuple[tuple[str, ...], Secret]]:
+        """All that are set, with the names of the settings that lead to them."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            inner = value.items() if isinstance(value, Mapping) else ()
+            for path, found in [((name,), value), *(((name, key), entry) for key, entry in inner)]:
+                if isinstance(found, Secret):
+                    yield path, found
 
     @model_validator(mode="before")
     @classmethod

@@ -272,7 +272,12 @@ def test_a_configuration_can_be_begun_and_checked(tmp_path: Path) -> None:
     run = CliRunner().invoke
 
     assert run(app, ["config", "init", str(path)]).exit_code == 0
+    assert run(app, ["config", "init"]).stdout == path.read_text()
     assert "1 feed(s), 0 sink(s)" in run(app, ["config", "check", str(path)]).stdout
+    path.write_text('[feeds.door]\nurl = "clips/a.ts"\n[feeds.yard]\nurl = "rtsp://me:hunter2@camera/1"\n')
+    checked = run(app, ["config", "check", str(path)]).stdout
+    assert f"  feed door: {tmp_path / 'clips' / 'a.ts'}\n" in checked
+    assert "  feed yard: rtsp://***@camera/1\n" in checked
+    assert f"  store: {tmp_path / 'avdetect-data'}\n" in checked
     again = run(app, ["config", "init", str(path)])
     assert (again.exit_code, "is there already" in again.stderr) == (1, True)
-    assert run(app, ["config", "init"]).stdout == path.read_text()

@@ -31,13 +31,21 @@ def init(
         raise OutputError(f"{file} is there already and stays as it is.")
     with replacing(file) as temporary:
         temporary.write_text(example, "utf-8")
-    typer.echo(f"Wrote {file}; next: avdetect serve {file}")
+    typer.echo(f"Wrote {file}. Name your feeds in it, then: avdetect config check {file}; avdetect serve {file}")
 
 
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration of `avdetect serve`.")]) -> None:
-    """Say what is wrong with a configuration, or nothing."""
+    """Say what is wrong with a configuration, or what it comes to."""
+    from avdetect.media.redaction import redacted
     from avdetect.serve.config_file import load_config
 
     loaded = load_config(file)
-    sinks = len(loaded.config.sinks)
-    typer.echo(f"{file}: {len(loaded.feeds)} feed(s), {sinks} sink(s), bundle {loaded.manifest.name}.")
+    config = loaded.config
+    typer.echo(f"{file}: {len(loaded.feeds)} feed(s), {len(config.sinks)} sink(s), bundle {loaded.manifest.name}.")
+    for feed in loaded.feeds:
+        typer.echo(f"  feed {feed.name}: {redacted(feed.address.url)}")
+    for name, settings in config.sinks.items():
+        typer.echo(f"  sink {name}: {settings.type}")
+    typer.echo(f"  store: {config.store.folder}")
+    if config.web.enabled:
+        typer.echo(f"  page: http://{config.web.host}:{config.web.port}/")

@@ -8,6 +8,7 @@ import avdetect
 from avdetect.errors import UsageError
 from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect.serve.config_file import load_config
+from avdetect.serve.sinks.settings import CommandSettings
 from avdetect.serve.toml_lines import KeyLines, KeyPath
 
 EXAMPLE = Path(avdetect.__file__).parent / "assets" / "serve.toml"
@@ -38,6 +39,8 @@ def test_everything_that_the_example_shows_can_be_set(tmp_path: Path, monkeypatc
     monkeypatch.setenv("CAMERA_USER", "me")
     monkeypatch.setenv("CAMERA_PASSWORD", "p@ss")
     monkeypatch.setenv("AVDETECT_TOKEN", "x" * 32)
+    monkeypatch.setenv("HOOK_SECRET", "secret")
+    monkeypatch.setenv("MQTT_PASSWORD", "secret")
     (tmp_path / "bundle").symlink_to(default_bundle_path())
     lines = EXAMPLE.read_text().splitlines()
     uncommented = [line.removeprefix("# ") if " = " in line or line.startswith("# [") else line for line in lines]
@@ -142,7 +145,75 @@ def test_a_variable_in_a_url_is_looked_up(tmp_path: Path, monkeypatch: pytest.Mo
     assert load_config(write(tmp_path, text)).feeds[0].address.url == "rtsp://u:hunter2@camera/1"
 
     monkeypatch.delenv("DOOR_PASSWORD")
-    assert mistakes(tmp_path, text) == ["1: feeds.door: the environment variable DOOR_PASSWORD is not set."]
+    assert mistakes(tmp_path, text) == ["2: feeds.door.url: the environment variable DOOR_PASSWORD is not set."]
+
+
+def test_all_credentials_that_are_missing_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = """\
+[web]
+token_env = "NO_TOKEN"
+[sinks.home]
+type = "mqtt"
+host = "broker"
+username = "me"
+password_env = "NO_PASSWORD"
+[sinks.hook]
+type = "webhook"
+url_file = "no-url"
+headers = { Authorization = { env = "NO_HEADER" } }
+[feeds.door]
+url = "rtsp://camera/1"
+username = "me"
+password = { env = "NO_DOOR" }
+[feeds.yard]
+url = "rtsp://${NO_YARD}@camera/2"
+classes = ["sirens"]
+"""
+    unset = "the environment variable {}, which holds a credential, is not set."
+
+    found = mistakes(tmp_path, text)[1:]
+
+    assert [line for line in found if "no-url" not in line] == [
+        f"2: web.token_env: {unset.format('NO_TOKEN')}",
+        f"7: sinks.home.password_env: {unset.format('NO_PASSWORD')}",
+        f"11: sinks.hook.headers.Authorization: {unset.format('NO_HEADER')}",
+        f"15: feeds.door.password: {unset.format('NO_DOOR')}",
+        "17: feeds.yard.url: the environment variable NO_YARD is not set.",
+        '18: feeds.yard.classes: no class is called "sirens"; did you mean "siren"?',
+    ]
+    [in_file] = [line for line in found if "no-url" in line]
+    assert in_file.startswith(f"10: sinks.hook.url_file: cannot read the credential in {tmp_path / 'no-url'}: ")
+
+
+@pytest.mark.parametrize(
+    ("feed", "place"),
+    [
+        ('url = "clips/a.mp4"\nrealtime = true', "{folder}/clips/a.mp4"),
+        ('url = "/srv/a.mp4"', "/srv/a.mp4"),
+        ('url = "-"\ninput_format = "mpegts"', "-"),
+        ('url = "hw:1"\ninput_format = "alsa"', "hw:1"),
+        ('url = "raw.pcm"\ninput_format = "s16le"', "{folder}/raw.pcm"),
+        ('url = "https://camera/a.m3u8"', "https://camera/a.m3u8"),
+    ],
+)
+def test_a_file_to_play_counts_from_the_folder_of_the_configuration(tmp_path: Path, feed: str, place: str) -> None:
+    (tmp_path / "raw.pcm").touch()
+
+    [spec] = load_config(write(tmp_path, f"[feeds.door]\n{feed}\n")).feeds
+
+    assert spec.address.url == place.format(folder=tmp_path)
+
+
+def test_a_program_with_a_path_counts_from_the_folder_of_the_configuration(tmp_path: Path) -> None:
+    text = FEED + '[sinks.a]\ntype = "command"\nargv = ["./siren", "x/y"]\n'
+    text += '[sinks.b]\ntype = "command"\nargv = ["siren", "x/y"]\n'
+
+    sinks = load_config(write(tmp_path, text)).config.sinks
+
+    assert [sink.argv for sink in sinks.values() if isinstance(sink, CommandSettings)] == [
+        (str(tmp_path / "siren"), "x/y"),
+        ("siren", "x/y"),
+    ]
 
 
 def test_what_was_set_is_not_shown_where_it_may_be_a_secret(tmp_path: Path) -> None:
