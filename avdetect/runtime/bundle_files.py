@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -65,6 +65,17 @@ class _Zip:
         return self.archive.read(self.prefix + name)
 
 
+class _Memory:
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        self.contents = contents
+
+    def size(self, name: str) -> int:
+        return len(self.contents[name])
+
+    def read(self, name: str) -> bytes:
+        return self.contents[name]
+
+
 @dataclass(frozen=True, slots=True)
 class BundleFiles:
     """A bundle whose manifest has been read; the other files are read, and checked, when asked for."""
@@ -72,6 +83,11 @@ class BundleFiles:
     path: Path
     manifest: Manifest
     _folder: _Folder
+
+    @staticmethod
+    def in_memory(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> BundleFiles:
+        """A bundle that is still to be written to ``path``; ``contents`` are its other files, by their path in it."""
+        return BundleFiles(path, manifest, _Memory(contents))
 
     def read(self, entry: FileEntry) -> bytes:
         """A file's bytes, verified.

@@ -125,11 +125,11 @@ def as_bundle(model: Path, *, base: Path | None) -> Iterator[Path]:
         yield model
         return
     check_installed("torch", "onnx", "safetensors")
-    from avdetect_export.checkpoint_bundle import ExportOptions, export_checkpoint
+    from avdetect_export.bundle_export import ExportOptions, export_bundle
 
     with TemporaryDirectory(prefix="avdetect-") as folder:
         bundle = Path(folder) / "bundle"
-        export_checkpoint(model, bundle, base=base, options=ExportOptions(name=model.stem))
+        export_bundle(model, bundle, base=base, options=ExportOptions(name=model.stem))
         yield bundle
 
 

@@ -26,7 +26,8 @@ from avdetect.sinks.scores import read_scores
 from avdetect.training.checkpoint import Checkpoint, save_checkpoint
 from avdetect.training.extract import Encoders, embed, fingerprint
 from avdetect_cli.app import app
-from avdetect_export.checkpoint_bundle import export_checkpoint, import_published
+from avdetect_export.bundle_export import export_bundle
+from avdetect_export.checkpoint_bundle import import_published
 from tests.synth.media import MediaFactory
 
 Array = NDArray[np.float32]
@@ -89,7 +90,7 @@ def test_a_video_is_scored_by_a_network_that_sees_all_of_it(
 ) -> None:
     checkpoint, network = whole_video
     video = media.flash_and_tone("whole.mp4")
-    manifest = export_checkpoint(checkpoint, tmp_path / "mine")
+    manifest = export_bundle(checkpoint, tmp_path / "mine")
     bundle = Bundle.load(tmp_path / "mine", device="cpu")
     curve = avdetect.score(video, bundle=bundle).curve
 
@@ -106,7 +107,7 @@ def test_a_video_is_scored_by_a_network_that_sees_all_of_it(
 def test_progress_goes_on_while_there_are_no_scores_yet(
     whole_video: tuple[Path, TwoStreamNet], media: MediaFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_checkpoint(whole_video[0], tmp_path / "mine")
+    export_bundle(whole_video[0], tmp_path / "mine")
     monkeypatch.setattr(pipeline, "_PROGRESS_INTERVAL_S", 0.0)
     told: list[Progress | SnippetScore] = []
 
@@ -179,7 +180,7 @@ def test_a_streaming_network_on_features_scores_them_as_it_does_in_torch(tmp_pat
     )
     network = TwoStreamNet(config).eval()
     save_checkpoint(Checkpoint(network, ("B1",)), tmp_path / "c.safetensors")
-    export_checkpoint(tmp_path / "c.safetensors", tmp_path / "mine")
+    export_bundle(tmp_path / "c.safetensors", tmp_path / "mine")
     audio, crops = features(40, 1, (5, 7))
 
     curve = avdetect.score_features(audio, crops, bundle=Bundle.load(tmp_path / "mine", device="cpu"))

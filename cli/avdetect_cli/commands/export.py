@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avdetect_cli.options import QuietOption
+from avdetect.errors import UsageError
+from avdetect_cli.options import QuietOption, chosen_prompts
 from avdetect_cli.training import check_installed, say
 from avdetect_cli.values import parse_classes
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from avdetect.manifest import Manifest
 
 __all__ = ["export", "import_checkpoint"]
+
+_DETECTOR = "The detector, where a CHECKPOINT is given"
+_WORDS = "What it understands"
 
 
 class Weights(StrEnum):
@@ -26,23 +30,40 @@ class Weights(StrEnum):
 
 
 _Output = Annotated[Path, typer.Option("--output", "-o", metavar="BUNDLE", help="The bundle's folder.")]
-_Weights = Annotated[Weights, typer.Option("--weights", help="How weights are stored; float16 halves their size.")]
+_Weights = Annotated[
+    Weights,
+    typer.Option("--weights", help="How weights are stored; float16 halves their size.", rich_help_panel=_DETECTOR),
+]
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="What `avdetect train` wrote.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="CHECKPOINT", help="What `avdetect train` wrote.", show_default="the detector of the base"
+        ),
+    ] = None,
+    *,
     output: _Output,
     base: Annotated[
         Path | None,
         typer.Option(
-            "--base", metavar="BUNDLE", help="Whose encoders made the embeddings.", show_default="the embedded one"
+            "--base",
+            metavar="BUNDLE",
+            help="What the rest comes from: encoders, alignment, prompts.",
+            show_default="the embedded one",
         ),
     ] = None,
     weights: _Weights = Weights.FLOAT32,
     left_context: Annotated[
         int | None,
         typer.Option(
-            "--left-context", metavar="SNIPPETS", min=0, help="How far back to look.", show_default="as trained"
+            "--left-context",
+            metavar="SNIPPETS",
+            min=0,
+            help="How far back to look.",
+            show_default="as trained",
+            rich_help_panel=_DETECTOR,
         ),
     ] = None,
     lookahead: Annotated[
@@ -53,6 +74,36 @@ def export(
             min=0,
             help="How far ahead to look, which is the latency.",
             show_default="as trained",
+            rich_help_panel=_DETECTOR,
+        ),
+    ] = None,
+    prompt: Annotated[
+        list[str],
+        typer.Option(
+            "--prompt",
+            "-p",
+            metavar="PHRASE|NAME=PHRASE",
+            help="Put the sound that these words tell of into the bundle, as a class called by the phrase or by NAME; "
+            "may be repeated, with the same NAME for other words for the same.",
+            rich_help_panel=_WORDS,
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    keep_text_encoder: Annotated[
+        bool,
+        typer.Option(
+            "--keep-text-encoder",
+            help="Also with --prompt keep what new words are understood with (24 MB), for further prompts and queries.",
+            rich_help_panel=_WORDS,
+        ),
+    ] = False,
+    alignment: Annotated[
+        Path | None,
+        typer.Option(
+            "--alignment",
+            metavar="FILE",
+            help="What `avdetect train-text` wrote; its text encoder comes with it.",
+            show_default="the base's",
+            rich_help_panel=_WORDS,
         ),
     ] = None,
     not_anomaly: Annotated[
@@ -62,19 +113,30 @@ def export(
     name: Annotated[str | None, typer.Option("--name", show_default="that of the folder")] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a bundle of a trained network; the graph is checked against the network before it is written."""
-    check_installed("torch", "onnx", "safetensors")
-    from avdetect_export.checkpoint_bundle import ExportOptions, export_checkpoint
+    """Make a bundle: of a trained network, of words, or of both.
 
-    options = ExportOptions(
-        weights=weights.value,
-        left_context_snippets=left_context,
-        lookahead_snippets=lookahead,
+    Graphs are checked against the networks before they are written. A bundle with --prompt finds what the words say on
+    machines that have no text encoder; to put prompts into a bundle, torch is not needed.
+    """
+    if checkpoint is None and alignment is None and not prompt:
+        raise UsageError("there is nothing to export: give a CHECKPOINT, --alignment or --prompt.")
+    if checkpoint is not None or alignment is not None:
+        check_installed("torch", "onnx", "safetensors")
+    if alignment is not None:
+        check_installed("sentence_transformers", "tokenizers")
+    from avdetect_export.bundle_export import ExportOptions, WordOptions, export_bundle
+
+    manifest = export_bundle(
+        checkpoint,
+        output,
+        base=base,
+        options=ExportOptions(
+            weights=weights.value, left_context_snippets=left_context, lookahead_snippets=lookahead, name=name
+        ),
+        words=WordOptions(alignment=alignment, prompts=chosen_prompts(prompt), keep_text_encoder=keep_text_encoder),
         not_anomaly=parse_classes(not_anomaly) or (),
-        name=name,
     )
-    manifest = export_checkpoint(checkpoint, output, base=base, options=options)
-    say(_described(output, manifest), quiet=quiet)
+    say(_described(output, manifest, checked=checkpoint is not None), quiet=quiet)
 
 
 def import_checkpoint(
@@ -89,17 +151,23 @@ def import_checkpoint(
     them: with `avdetect evaluate`, or avdetect.score_features in Python.
     """
     check_installed("torch", "onnx", "safetensors")
-    from avdetect_export.checkpoint_bundle import ExportOptions, import_published
+    from avdetect_export.checkpoint_bundle import import_published
 
-    manifest = import_published(file, output, options=ExportOptions(weights=weights.value))
-    say(_described(output, manifest), quiet=quiet)
+    manifest = import_published(file, output, weights=weights.value)
+    say(_described(output, manifest, checked=True), quiet=quiet)
 
 
-def _described(output: Path, manifest: Manifest) -> str:
-    parity = max(value for key, value in manifest.provenance["parity"].items() if key.endswith("scores"))
-    lines = [f"{output}: {', '.join(manifest.class_names)}; scores within {parity:.1g} of the network's."]
+def _described(output: Path, manifest: Manifest, *, checked: bool) -> str:
+    """What was made; ``checked`` says whether its detector was, just now."""
+    line = f"{output}: {', '.join(manifest.class_names)}"
+    if checked:
+        parity = max(value for key, value in manifest.provenance["parity"].items() if key.endswith("scores"))
+        line += f"; scores within {parity:.1g} of the network's"
+    lines = [f"{line}."]
     if manifest.detector.form == "offline":
         lines.append("It looks at the whole of a video at once: it scores files, not live feeds.")
+    if manifest.prompted_classes and manifest.text is None:
+        lines.append("It finds its prompts without a text encoder, and understands no others.")
     if manifest.has_encoders:
         lines.append(f"Try it: avdetect score VIDEO --bundle {output}")
     else:

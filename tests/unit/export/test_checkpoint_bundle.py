@@ -17,7 +17,8 @@ from avdetect.runtime.bundle_files import default_bundle_path, read_manifest, ve
 from avdetect.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from avdetect.training.extract import fingerprint
 from avdetect_export import checkpoint_bundle
-from avdetect_export.checkpoint_bundle import ExportOptions, export_checkpoint, import_published
+from avdetect_export.bundle_export import ExportOptions, export_bundle
+from avdetect_export.checkpoint_bundle import import_published
 from tests.synth.media import MediaFactory
 
 
@@ -48,7 +49,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_a_trained_network_scores_a_video(checkpoint: Path, tmp_path: Path, media: MediaFactory) -> None:
     import avdetect
 
-    manifest = export_checkpoint(checkpoint, tmp_path / "mine", options=ExportOptions(not_anomaly=("goal",)))
+    manifest = export_bundle(checkpoint, tmp_path / "mine", not_anomaly=("goal",))
     bundle = Bundle.load(tmp_path / "mine", device="cpu")
     result = avdetect.score(media.flash_and_tone("export.mp4"), bundle=bundle)
 
@@ -74,7 +75,7 @@ def test_an_encoder_that_the_network_ignores_is_not_run_and_changes_no_score(
     assert isinstance(trained.network, TwoStreamNet)
     trained.network.visual_input.scale[: base.visual.embedding_dim] = 0
     save_checkpoint(trained, checkpoint)
-    export_checkpoint(checkpoint, tmp_path / "mine")
+    export_bundle(checkpoint, tmp_path / "mine")
     video = media.flash_and_tone("ignored.mp4")
     lean = Bundle.load(tmp_path / "mine", device="cpu")
     full = Bundle.load(tmp_path / "mine", device="cpu", all_encoders=True)
@@ -89,8 +90,8 @@ def test_an_encoder_that_the_network_ignores_is_not_run_and_changes_no_score(
 def test_half_precision_weights_make_a_smaller_graph_with_nearly_the_same_scores(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    export_checkpoint(checkpoint, tmp_path / "full")
-    manifest = export_checkpoint(checkpoint, tmp_path / "half", options=ExportOptions(weights="float16"))
+    export_bundle(checkpoint, tmp_path / "full")
+    manifest = export_bundle(checkpoint, tmp_path / "half", options=ExportOptions(weights="float16"))
     sizes = [(tmp_path / name / "detector.onnx").stat().st_size for name in ("half", "full")]
 
     assert sizes[0] < 0.8 * sizes[1]
@@ -99,7 +100,7 @@ def test_half_precision_weights_make_a_smaller_graph_with_nearly_the_same_scores
 
 def test_the_window_may_be_chosen_when_exporting(checkpoint: Path, tmp_path: Path) -> None:
     options = ExportOptions(left_context_snippets=9, lookahead_snippets=1)
-    spec = export_checkpoint(checkpoint, tmp_path / "mine", options=options).detector
+    spec = export_bundle(checkpoint, tmp_path / "mine", options=options).detector
 
     assert (spec.form, spec.left_context_snippets, spec.lookahead_snippets) == ("streaming", 9, 1)
 
@@ -109,7 +110,7 @@ def test_encoders_that_the_network_was_not_trained_with_are_refused(checkpoint: 
     save_checkpoint(Checkpoint(network.eval(), ("a",), {"encoders": "others"}), checkpoint)
 
     with pytest.raises(CheckpointError, match="was trained on embeddings of other encoders"):
-        export_checkpoint(checkpoint, tmp_path / "mine")
+        export_bundle(checkpoint, tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 
 
@@ -119,13 +120,13 @@ def test_a_graph_that_says_something_else_is_not_written(
     monkeypatch.setitem(checkpoint_bundle.MAX_DIFFERENCE, "float16", 1e-9)
 
     with pytest.raises(CheckpointError, match="differ by up to .* no bundle was written"):
-        export_checkpoint(checkpoint, tmp_path / "mine", options=ExportOptions(weights="float16"))
+        export_bundle(checkpoint, tmp_path / "mine", options=ExportOptions(weights="float16"))
     assert not (tmp_path / "mine").exists()
 
 
 def test_a_class_that_is_not_there_cannot_be_set_apart(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no class fight; it has siren, goal"):
-        export_checkpoint(checkpoint, tmp_path / "mine", options=ExportOptions(not_anomaly=("fight",)))
+        export_bundle(checkpoint, tmp_path / "mine", not_anomaly=("fight",))
 
 
 def test_published_weights_become_a_bundle_that_scores_features(tmp_path: Path) -> None:

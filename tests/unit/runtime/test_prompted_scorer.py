@@ -26,7 +26,7 @@ from avdetect.text.scoring import relevance
 from avdetect.timebase import snippet_span
 from avdetect.training.checkpoint import Checkpoint, save_checkpoint
 from avdetect.training.extract import fingerprint
-from avdetect_export.checkpoint_bundle import export_checkpoint
+from avdetect_export.bundle_export import export_bundle
 from tests.synth.words import write_worded
 
 Scorer = Stage[SnippetEmbedding, SnippetScore]
@@ -161,7 +161,7 @@ def test_the_offline_form_is_joined_too(bundles: dict[int, Bundle], tmp_path: Pa
     checkpoint = tmp_path / "offline.safetensors"
     notes = {"encoders": fingerprint(base)}
     save_checkpoint(Checkpoint(TwoStreamNet(config).eval(), ("one", "two"), notes), checkpoint)
-    export_checkpoint(checkpoint, tmp_path / "offline", base=streaming.path)
+    export_bundle(checkpoint, tmp_path / "offline", base=streaming.path)
     offline = Bundle.load(tmp_path / "offline", prompts=PROMPTS, device="cpu")
     snippets = embeddings(streaming, [True] * 40)
 
