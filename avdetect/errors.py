@@ -7,6 +7,7 @@
     ├── CheckpointError   a checkpoint is missing, damaged or not of the kind asked for
     ├── DataError         a list of training data, or what it names, has mistakes
     ├── ScoresError       a file of saved scores cannot be read or written
+    ├── SoundIndexError   an index of sound is missing, damaged, in use, or made by another alignment
     ├── StoreError        the store of a service is damaged, in use or of another version, or its disk is full
     ├── OutputError       a result cannot be written where it was asked for
     └── UsageError        values that cannot be used together or at all (exit code 2 on the command line)
@@ -25,6 +26,7 @@ __all__ = [
     "OutputError",
     "ProviderError",
     "ScoresError",
+    "SoundIndexError",
     "StoreError",
     "UsageError",
 ]
@@ -56,6 +58,10 @@ class DataError(AvdetectError):
 
 class ScoresError(AvdetectError):
     """A file of saved scores cannot be read or written."""
+
+
+class SoundIndexError(AvdetectError):
+    """An index of sound is missing, damaged, in use, of another version or made by another alignment."""
 
 
 class StoreError(AvdetectError):

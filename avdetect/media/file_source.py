@@ -127,7 +127,7 @@ class FileSource:
         plan = self._plan
         container = open_container(self._location)
         try:
-            video = choose_video(container) if plan.want_video else None
+            video = choose_video(container)  # where it is not wanted, its start is
             audio = choose_audio(container, self._audio_track, self._location.name) if plan.want_audio else None
         except UsageError:
             container.close()
@@ -157,12 +157,14 @@ class FileSource:
         return max(0, int((min(end, self._end or end) - self._start) / self._plan.cell))
 
     def _find_origin(self) -> None:
-        """Read up to the first picture and the first sound; the earlier one is the grid's origin.
+        """Read up to the first picture and the first sound; the earlier one is the grid's origin, wanted or not.
 
         Raises:
-            MediaError: there is neither.
+            MediaError: there is neither, of what is wanted.
         """
-        self._starts = self._start_tracks()
+        starts = self._start_tracks()
+        self._drop_unwanted()
+        self._starts = [starts[track.stream.index] for track in self._tracks()]
         plan, streams = self._plan, self._container.streams
         if plan.want_video and self._video is None:
             self.notes.append(_absence("no-video", "video", "picture", num_tracks=len(streams.video)))
@@ -172,28 +174,34 @@ class FileSource:
             wanted = [kind for kind, is_wanted in (("video", plan.want_video), ("audio", plan.want_audio)) if is_wanted]
             hint = "" if self._location.rereadable else PIPE_HINT
             raise MediaError(f"{self._location.name}: holds no {' or '.join(wanted)} that can be decoded{hint}.")
-        self._origin = min(self._starts)
+        self._origin = min(starts.values())
         if self._video is not None:
             self._video.lay(self._origin)
 
-    def _start_tracks(self) -> list[Fraction]:
-        """Decode up to the first picture and the first sound, drop a track without, and give their times."""
-        starts = []
+    def _start_tracks(self) -> dict[int, Fraction]:
+        """Decode up to the first picture and the first sound, drop a track without, and give times by stream index."""
+        starts = {}
         if self._video is not None:
             start = self._video.start()
             if start is None:
                 self._demuxer.drop(self._video.stream)
                 self._video = None
             else:
-                starts.append(start)
+                starts[self._video.stream.index] = start
         if self._audio is not None:
             start = self._audio.start()
             if start is None:
                 self._demuxer.drop(self._audio.stream)
                 self._audio = None
             else:
-                starts.append(start)
+                starts[self._audio.stream.index] = start
         return starts
+
+    def _drop_unwanted(self) -> None:
+        """Read on without pictures, where the plan does not want them."""
+        if self._video is not None and not self._plan.want_video:
+            self._demuxer.drop(self._video.stream)
+            self._video = None
 
     def _go_to(self, begin: Fraction) -> None:
         """Leave out most of what lies before ``begin`` (seconds from the origin), where the source allows it.
@@ -220,6 +228,7 @@ class FileSource:
             self.close()
             self._open()
             self._start_tracks()
+            self._drop_unwanted()
             if self._video is not None:
                 self._video.lay(self._origin)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import BundleError, UsageError
-from avdetect.manifest import AlignmentSpec
+from avdetect.manifest import AlignmentSpec, Manifest
 from avdetect.runtime.bundle_files import BundleFiles, default_bundle_path, open_bundle_files
 from avdetect.runtime.graph_checks import check_inputs, check_outputs
 from avdetect.runtime.session import Provider, open_session, open_sessions
@@ -22,7 +22,15 @@ from avdetect.text.scoring import SoundTrace, Story
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["AlignmentModel", "SoundModel", "SoundStream", "TextModel", "open_alignment", "open_text_model"]
+__all__ = [
+    "AlignmentModel",
+    "SoundModel",
+    "SoundStream",
+    "TextModel",
+    "alignment_of",
+    "open_alignment",
+    "open_text_model",
+]
 
 _CHUNK_SNIPPETS = 64
 """How many snippets of a whole recording the audio graph takes at once."""
@@ -188,7 +196,7 @@ def open_alignment(path: Path | None = None, *, device: str = "auto", num_thread
         UsageError: ``device`` is not known, or the package tokenizers is not installed.
     """
     with open_bundle_files(default_bundle_path() if path is None else path) as files:
-        spec = _alignment_of(files)
+        spec = alignment_of(files.path, files.manifest)
         text = open_text_model(files)
         graph = files.read_graph(spec.audio_graph)
     opened = open_sessions({"alignment": graph}, where=files.path, device=device, num_threads=num_threads)
@@ -204,7 +212,7 @@ def open_text_model(files: BundleFiles) -> TextModel:
         BundleError: a file is damaged, the bundle contradicts itself, or it has no alignment or no text encoder.
         UsageError: the package tokenizers is not installed.
     """
-    spec, text = _alignment_of(files), files.manifest.text
+    spec, text = alignment_of(files.path, files.manifest), files.manifest.text
     if text is None or spec.text_graph is None:
         raise BundleError(
             f"{files.path} has no text encoder: it knows the prompts that were put into it, and no others; use the "
@@ -222,11 +230,15 @@ def open_text_model(files: BundleFiles) -> TextModel:
     return TextModel(place, TextEncoder(encode, tokenizer, text))
 
 
-def _alignment_of(files: BundleFiles) -> AlignmentSpec:
-    spec = files.manifest.alignment
-    if spec is None:
+def alignment_of(path: Path, manifest: Manifest) -> AlignmentSpec:
+    """The alignment of the bundle at ``path``.
+
+    Raises:
+        BundleError: it has none.
+    """
+    if manifest.alignment is None:
         raise BundleError(
-            f"{files.path} cannot be asked in words: it has no alignment of sound and text; "
+            f"{path} cannot be asked in words: it has no alignment of sound and text; "
             "`avdetect export --alignment` puts one in."
         )
-    return spec
+    return manifest.alignment

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from avdetect.errors import StoreError
 from avdetect.serve.migrations import check_version, migrate
+from avdetect.sinks.ownership import own
 
 __all__ = ["Database"]
 
@@ -184,18 +185,11 @@ def _reader(path: Path) -> sqlite3.Connection:
 
 
 def _own(path: Path) -> sqlite3.Connection:
-    """Keep other programs from writing to ``path``: a lock on a file beside it, which ends with this process."""
-    beside = path.with_name(f"{path.name}.lock")
-    connection = sqlite3.connect(beside, timeout=0.0, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = MEMORY")
-        connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
-        raise StoreError(f"{path} is in use by another avdetect; stop that one, or name another file.") from error
-    return connection
+    """Keep other programs from writing to ``path``."""
+    lock = own(path.with_name(f"{path.name}.lock"))
+    if lock is None:
+        raise StoreError(f"{path} is in use by another avdetect; stop that one, or name another file.")
+    return lock
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from avdetect.manifest import AlignmentSpec
 
-__all__ = ["AlignmentScore", "SoundTrace", "Story", "fit", "relevance"]
+__all__ = ["AlignmentScore", "SoundTrace", "Story", "fit", "probability", "relevance"]
 
 _LEAST_SPREAD = 0.5
 
@@ -67,8 +67,13 @@ class AlignmentScore:
 
 def relevance(trace: SoundTrace, phrases: Floats, spec: AlignmentSpec) -> Floats:
     """The probability that each snippet is what each phrase says: ``(N, D)`` -> ``(N, T)``, 0 without sound."""
-    logits = spec.relevance_scale * (phrases @ trace.vectors.T) + spec.relevance_bias
-    return np.where(trace.present, 1 / (1 + np.exp(-logits)), 0).astype(np.float32)
+    return np.where(trace.present, probability(phrases @ trace.vectors.T, spec), np.float32(0))
+
+
+def probability(cosines: Floats, spec: AlignmentSpec) -> Floats:
+    """The relevance that cosines of snippets and phrases amount to, of the same shape; 0 for minus infinity."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-(spec.relevance_scale * cosines + spec.relevance_bias))), np.float32)
 
 
 def fit(trace: SoundTrace, story: Story, spec: AlignmentSpec) -> AlignmentScore:

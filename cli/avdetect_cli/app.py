@@ -32,7 +32,9 @@ from avdetect_cli.commands.evaluate_text import evaluate_text
 from avdetect_cli.commands.events import events
 from avdetect_cli.commands.export import export, import_checkpoint
 from avdetect_cli.commands.extract import extract
+from avdetect_cli.commands.index import index
 from avdetect_cli.commands.labels import export_labels
+from avdetect_cli.commands.query import query
 from avdetect_cli.commands.score import score
 from avdetect_cli.commands.serve import serve
 from avdetect_cli.commands.train import train
@@ -122,6 +124,8 @@ _EXAMPLES = """\b
 Examples:
   avdetect demo                 score the clip that ships with the package
   avdetect score video.mp4      find events; avdetect score --help says more
+  avdetect query videos/ "glass breaks"
+                                find what you can tell in words
   avdetect doctor               what is installed, what is missing
 """
 
@@ -143,6 +147,23 @@ Examples:
   avdetect score video.mp4 --scores video.npz
   avdetect events video.npz --threshold 0.3 --merge-gap 3
   avdetect events video.npz --classes siren,crash --format srt -o video.srt
+"""
+
+_EXAMPLES_OF_INDEX = """\b
+Examples:
+  avdetect index videos/
+  avdetect index cam1/ cam2/ -o footage.index --jobs 2
+  avdetect query videos/ "glass breaks"
+"""
+
+_EXAMPLES_OF_QUERY = """\b
+Examples:
+  avdetect query videos/ "glass breaks"
+  avdetect query footage.index "a dog barks, then glass breaks" --order --within 1:00
+  avdetect query videos/ "$(cat story.txt)" --report found.html
+  avdetect query videos/ "a siren" --json | jq .places
+
+Nothing found is an answer too (exit code 0), and says how near the best came.
 """
 
 _EXAMPLES_OF_EVALUATE = """\b
@@ -223,6 +244,8 @@ def _common(
 
 app.command(cls=_Command, epilog=_EXAMPLES_OF_SCORE, no_args_is_help=True)(score)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_EVENTS, no_args_is_help=True)(events)
+app.command(cls=_Command, epilog=_EXAMPLES_OF_QUERY, no_args_is_help=True)(query)
+app.command(cls=_Command, epilog=_EXAMPLES_OF_INDEX, no_args_is_help=True)(index)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_EVALUATE, no_args_is_help=True)(evaluate)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_CALIBRATE, no_args_is_help=True)(calibrate)
 app.command(cls=_Command, epilog=_EXAMPLES_OF_WATCH, no_args_is_help=True)(watch)

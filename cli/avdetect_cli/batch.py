@@ -7,76 +7,85 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from avdetect.errors import AvdetectError
-from avdetect_cli.finding import Finding
 
 __all__ = ["Cancelled", "attempt", "in_order"]
 
 _STOPPING_S = 3.0
 """How long an interrupted program waits for its threads."""
 
-Work = Callable[[str], Finding]
+T = TypeVar("T")
+Work = Callable[[str], T]
+"""What becomes of a source."""
+Failed = Callable[[str, str], T]
+"""The same of one that failed, and why."""
 
 
 class Cancelled(AvdetectError):  # noqa: N818 - nothing went wrong
     """Raised by work that notices that the program was interrupted."""
 
 
-def attempt(work: Work, source: str) -> Finding:
-    """``work(source)``, or a finding that says why not."""
+def attempt(work: Work[T], failed: Failed[T], source: str) -> T:
+    """``work(source)``, or what says why not."""
     try:
         return work(source)
     except AvdetectError as error:
-        return Finding(source, error=str(error))
+        return failed(source, str(error))
     except Exception as error:  # a bug that one file brings out must not cost the night's other thousand
         if os.environ.get("AVDETECT_DEBUG"):
             traceback.print_exc()
-        return Finding(
+        return failed(
             source,
-            error=f"{source}: internal error ({type(error).__name__}: {error}); please report it with the traceback "
-            "that avdetect --debug shows.",
+            f"{source}: internal error ({type(error).__name__}: {error}); please report it with the traceback that "
+            "avdetect --debug shows.",
         )
 
 
-def in_order(sources: Sequence[str], work: Work, *, jobs: int, cancel: threading.Event) -> Iterator[Finding]:
-    """The findings of ``sources``, in their order, as soon as they and all before them are there.
+def in_order(
+    sources: Sequence[str], work: Work[T], failed: Failed[T], *, jobs: int, cancel: threading.Event
+) -> Iterator[T]:
+    """What becomes of ``sources``, in their order, as soon as it and all before it is there.
 
     Args:
         sources: what to work on.
-        work: makes a finding of one source; raises ``Cancelled`` when ``cancel`` is set.
+        work: works on one source; raises ``Cancelled`` when ``cancel`` is set.
+        failed: what stands for a source that ``work`` raised an error on.
         jobs: how many sources at once.
         cancel: set when interrupted, for ``work`` to notice. What was finished by then is still handed over before
             ``KeyboardInterrupt`` goes on.
     """
     if jobs == 1 or len(sources) == 1:
-        yield from (attempt(work, source) for source in sources)
+        yield from (attempt(work, failed, source) for source in sources)
         return
     waiting: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
     for item in enumerate(sources):
         waiting.put(item)
-    finished: queue.SimpleQueue[tuple[int, Finding]] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[int, T]] = queue.SimpleQueue()
     # Daemons: one that hangs in a read of a dead network drive must not keep an interrupted program alive.
     workers = [
-        threading.Thread(target=_work_off, args=(waiting, finished, work, cancel), name=f"score-{number}", daemon=True)
+        threading.Thread(
+            target=_work_off, args=(waiting, finished, work, failed, cancel), name=f"score-{number}", daemon=True
+        )
         for number in range(min(jobs, len(sources)))
     ]
     for worker in workers:
         worker.start()
-    early: dict[int, Finding] = {}
+    early: dict[int, T] = {}
     try:
         for number in range(len(sources)):
             while number not in early:
-                index, finding = finished.get()
-                early[index] = finding
+                index, outcome = finished.get()
+                early[index] = outcome
             yield early.pop(number)
     except KeyboardInterrupt:
         cancel.set()
         for worker in workers:
             worker.join(_STOPPING_S)
         while not finished.empty():
-            index, finding = finished.get()
-            early[index] = finding
+            index, outcome = finished.get()
+            early[index] = outcome
         yield from (early[index] for index in sorted(early))
         raise
     finally:
@@ -85,8 +94,9 @@ def in_order(sources: Sequence[str], work: Work, *, jobs: int, cancel: threading
 
 def _work_off(
     waiting: queue.SimpleQueue[tuple[int, str]],
-    finished: queue.SimpleQueue[tuple[int, Finding]],
-    work: Work,
+    finished: queue.SimpleQueue[tuple[int, T]],
+    work: Work[T],
+    failed: Failed[T],
     cancel: threading.Event,
 ) -> None:
     while not cancel.is_set():
@@ -94,6 +104,6 @@ def _work_off(
             index, source = waiting.get_nowait()
         except queue.Empty:
             return
-        finding = attempt(work, source)
+        outcome = attempt(work, failed, source)
         if not cancel.is_set():
-            finished.put((index, finding))
+            finished.put((index, outcome))

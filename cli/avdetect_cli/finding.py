@@ -33,3 +33,8 @@ class Finding:
     def of(result: ScoreResult) -> Finding:
         """From what scoring gave."""
         return Finding(result.source, result.curve, result.events, result.media, result.notes, result.stats)
+
+    @staticmethod
+    def failed(source: str, error: str) -> Finding:
+        """Of a source that could not be scored, and why."""
+        return Finding(source, error=error)

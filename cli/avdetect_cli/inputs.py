@@ -11,7 +11,7 @@ from pathlib import Path
 from avdetect.errors import AvdetectError, MediaError, UsageError
 from avdetect.media.suffixes import MEDIA_SUFFIXES
 
-__all__ = ["STDIN", "find_sources"]
+__all__ = ["STDIN", "find_sources", "is_url"]
 
 STDIN = "-"
 
@@ -40,7 +40,7 @@ def _expand(path: str) -> list[str]:
         if sys.stdin.isatty():
             raise UsageError("nothing is piped into standard input: name a file, or pipe one in (cat a.mp4 | ...).")
         return [path]
-    if _is_url(path):
+    if is_url(path):
         return [path]
     if os.path.isdir(path):  # noqa: PTH112 - a string throughout, so that names stay as they were typed
         found = sorted(_media_below(path))
@@ -67,9 +67,10 @@ def _media_below(folder: str) -> Iterator[str]:
 
 
 def _identity(source: str) -> str:
-    return source if source == STDIN or _is_url(source) else os.path.realpath(source)
+    return source if source == STDIN or is_url(source) else os.path.realpath(source)
 
 
-def _is_url(path: str) -> bool:
+def is_url(path: str) -> bool:
+    """Whether it names something on a network."""
     scheme, separator, _ = path.partition("://")
     return bool(separator) and scheme.replace("+", "").isalnum()

@@ -163,7 +163,7 @@ def score_videos(
             display.finish(source)
 
     try:
-        findings = list(in_order(list(by_source), work, jobs=jobs, cancel=cancel))
+        findings = list(in_order(list(by_source), work, Finding.failed, jobs=jobs, cancel=cancel))
     finally:
         display.close()
     errors = [finding.error for finding in findings if finding.error is not None]

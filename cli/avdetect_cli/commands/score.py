@@ -173,7 +173,7 @@ def score_paths(
 
     findings = chain(
         (Finding(path, error=str(error)) for path, error in problems),
-        in_order(sources, work, jobs=jobs, cancel=cancel),
+        in_order(sources, work, Finding.failed, jobs=jobs, cancel=cancel),
     )
     try:
         deliver(

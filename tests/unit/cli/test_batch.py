@@ -19,7 +19,7 @@ def test_findings_come_in_the_order_of_their_sources(jobs: int) -> None:
         time.sleep(0.005 * (8 - int(source)))  # the first takes longest
         return Finding(source)
 
-    found = list(in_order(SOURCES, work, jobs=jobs, cancel=threading.Event()))
+    found = list(in_order(SOURCES, work, Finding.failed, jobs=jobs, cancel=threading.Event()))
 
     assert [finding.source for finding in found] == SOURCES
 
@@ -31,7 +31,9 @@ def test_as_many_run_at_once_as_there_are_jobs() -> None:
         together.wait()
         return Finding(source)
 
-    assert all(finding.error is None for finding in in_order(SOURCES, work, jobs=4, cancel=threading.Event()))
+    assert all(
+        finding.error is None for finding in in_order(SOURCES, work, Finding.failed, jobs=4, cancel=threading.Event())
+    )
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -41,7 +43,7 @@ def test_a_source_that_fails_does_not_stop_the_others(jobs: int) -> None:
             raise MediaError("3 is bad.")
         return Finding(source)
 
-    found = list(in_order(SOURCES, work, jobs=jobs, cancel=threading.Event()))
+    found = list(in_order(SOURCES, work, Finding.failed, jobs=jobs, cancel=threading.Event()))
 
     assert [finding.error for finding in found] == [None, None, None, "3 is bad.", None, None, None, None]
 
@@ -50,7 +52,7 @@ def test_a_bug_that_one_source_brings_out_is_called_one() -> None:
     def work(source: str) -> Finding:
         raise ZeroDivisionError("division by zero")
 
-    found = attempt(work, "a.mp4")
+    found = attempt(work, Finding.failed, "a.mp4")
 
     assert found.error is not None
     assert found.error.startswith("a.mp4: internal error (ZeroDivisionError: division by zero)")
@@ -69,7 +71,7 @@ def test_an_interrupted_batch_hands_over_what_was_finished_and_stops_the_rest() 
         second_is_done.set()
         return Finding(source)
 
-    findings = in_order(SOURCES[:2], work, jobs=2, cancel=cancel)
+    findings = in_order(SOURCES[:2], work, Finding.failed, jobs=2, cancel=cancel)
 
     def interrupt() -> None:
         second_is_done.wait(10)

@@ -1,0 +1,204 @@
+"""Sound alone -> traces: what an index keeps of a recording. Pictures are not decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from avdetect.errors import BundleError, MediaError
+from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, SnippetEncoder
+from avdetect.manifest import Manifest
+from avdetect.media.source import open_source, probe
+from avdetect.runtime.alignment import SoundModel, SoundStream, alignment_of
+from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
+from avdetect.runtime.result import Progress
+from avdetect.runtime.session import open_sessions
+from avdetect.search.catalogue import Maker
+from avdetect.snippets.assembler import SnippetAssembler
+from avdetect.snippets.grid import stream_plan
+from avdetect.stage import Ahead, through
+from avdetect.text.scoring import Floats, SoundTrace
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["Ears", "Heard", "maker_of"]
+
+_BATCH_SNIPPETS = 16
+_CHUNK_SNIPPETS = 64
+"""Of the alignment."""
+_PROGRESS_INTERVAL_S = 0.1
+_SNIPPETS_AHEAD = 64
+"""Between two threads; without pictures a snippet is 64 kB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """A recording, heard."""
+
+    trace: SoundTrace
+    """Of no snippets where it has no sound."""
+    end_s: float
+    """When the last snippet ends, seconds from the grid's origin."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ears:
+    """A bundle's audio encoder and the audio side of its alignment. Safe to share between threads."""
+
+    manifest: Manifest
+    """Without what looks at pictures."""
+    audio: onnxruntime.InferenceSession
+    sound: SoundModel
+    notes: tuple[str, ...]
+    """What the user should know of how it was loaded."""
+    is_cpu: bool
+
+    @staticmethod
+    def open(path: Path | None = None, *, device: str = "auto", num_threads: int | None = None) -> Ears:
+        """Open these two of the bundle at ``path``; every file is checked before it is used.
+
+        Args:
+            path: a directory or a ``.zip`` of one; ``None`` for the embedded default.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
+            num_threads: of the CPU, for one run of a graph; by default one per processor, but no more than four.
+
+        Raises:
+            BundleError: it is missing or damaged, contradicts itself, or has no alignment.
+            ProviderError: the device was asked for and could not be loaded.
+            UsageError: ``device`` is not known.
+        """
+        with open_bundle_files(default_bundle_path() if path is None else path) as files:
+            spec = alignment_of(files.path, files.manifest)
+            if files.manifest.audio is None:
+                raise BundleError(f"{files.path} has no audio encoder: it scores features, not recordings.")
+            graphs = {
+                "audio": files.read_graph(files.manifest.audio.graph),
+                "alignment": files.read_graph(spec.audio_graph),
+            }
+        opened = open_sessions(graphs, where=files.path, device=device, num_threads=num_threads)
+        sound = SoundModel(spec, opened.sessions["alignment"])
+        sound.check(files.path, audio_dim=files.manifest.audio_dim)
+        return Ears(
+            manifest=files.manifest.model_copy(update={"visual": None, "motion": None}),
+            audio=opened.sessions["audio"],
+            sound=sound,
+            notes=opened.notes,
+            is_cpu=opened.provider.is_cpu,
+        )
+
+    def hear(self, source: str | Path, *, on_progress: Callable[[Progress], None] | None = None) -> Heard:
+        """Listen to a file from front to back.
+
+        Args:
+            source: a file or the URL of one.
+            on_progress: called after every few snippets; what it raises ends the hearing.
+
+        Raises:
+            MediaError: it cannot be opened, or nothing of it could be decoded.
+        """
+        try:
+            media = open_source(source, stream_plan(self.manifest), decoder_threads=1)
+        except MediaError:
+            if probe(source).audio_codec is None:  # a video without sound is no mistake
+                return _Gathered(self).heard()
+            raise
+        report = None if on_progress is None else _Reporter(on_progress, media.info.duration_s)
+        gathered = _Gathered(self)
+        with media:
+            assembler = SnippetAssembler(self.manifest, has_video=False)
+            with Ahead(through(media.packets(), assembler), max_items=_SNIPPETS_AHEAD, name="decode") as snippets:
+                encoder = SnippetEncoder(
+                    self.manifest,
+                    EncoderSessions(None, None, self.audio),
+                    batch_snippets=_BATCH_SNIPPETS,
+                    fixed_batch=not self.is_cpu,
+                )
+                for snippet in through(snippets, encoder):
+                    gathered.add(snippet)
+                    if report is not None:
+                        report(snippet.span.end_s)
+        return gathered.heard()
+
+
+def maker_of(path: Path, manifest: Manifest) -> Maker:
+    """What traces made by the bundle at ``path`` depend on: the graphs that hear, and the grid.
+
+    Raises:
+        BundleError: it has no alignment.
+    """
+    alignment = alignment_of(path, manifest)
+    hashes = {entry.path: entry.sha256 for entry in manifest.files}
+    audio = None if manifest.audio is None else manifest.audio.model_dump(exclude={"graph"})
+    graphs = [hashes[part] for part in (manifest.audio and manifest.audio.graph, alignment.audio_graph) if part]
+    text = json.dumps({"hop_s": manifest.hop_s, "audio": audio, "graphs": graphs}, sort_keys=True)
+    return Maker(
+        bundle=f"{manifest.name} {manifest.version}",
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        hop_s=manifest.hop_s,
+        joint_dim=alignment.joint_dim,
+    )
+
+
+class _Gathered:
+    """Takes embeddings, and keeps no more of them than what the alignment makes of them."""
+
+    def __init__(self, ears: Ears) -> None:
+        self._audio_dim = ears.manifest.audio_dim
+        self._stream = SoundStream(ears.sound)
+        self._vectors = [np.zeros((0, ears.sound.spec.joint_dim), np.float32)]
+        self._salience = [np.zeros(0, np.float32)]
+        self._present: list[bool] = []
+        self._waiting: list[SnippetEmbedding] = []
+        self._end_s = 0.0
+
+    def add(self, snippet: SnippetEmbedding) -> None:
+        """Take the next one."""
+        self._waiting.append(snippet)
+        self._present.append(snippet.audio_present)
+        self._end_s = snippet.span.end_s
+        if len(self._waiting) == _CHUNK_SNIPPETS:
+            self._push()
+
+    def heard(self) -> Heard:
+        """All were taken."""
+        if self._waiting:
+            self._push()
+        if self._present:
+            self._keep(*self._stream.flush(self._audio_dim))
+        trace = SoundTrace(
+            np.concatenate(self._vectors), np.concatenate(self._salience), np.array(self._present, np.bool_)
+        )
+        return Heard(trace, self._end_s)
+
+    def _push(self) -> None:
+        audio = np.stack([snippet.audio for snippet in self._waiting])
+        present = np.array([snippet.audio_present for snippet in self._waiting])
+        self._keep(*self._stream.push(audio, present))
+        self._waiting.clear()
+
+    def _keep(self, vectors: Floats, salience: Floats) -> None:
+        self._vectors.append(vectors)
+        self._salience.append(salience)
+
+
+class _Reporter:
+    """Reports a few times a second."""
+
+    def __init__(self, on_progress: Callable[[Progress], None], total_s: float | None) -> None:
+        self._on_progress = on_progress
+        self._total_s = total_s
+        self._started = self._reported = time.monotonic()
+
+    def __call__(self, done_s: float) -> None:
+        now = time.monotonic()
+        if now - self._reported >= _PROGRESS_INTERVAL_S:
+            self._reported = now
+            self._on_progress(Progress(done_s, self._total_s, now - self._started))

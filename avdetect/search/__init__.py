@@ -1,0 +1,1 @@
+"""Where in many recordings something is heard: traces kept on disk, and questions asked of them."""
