@@ -120,7 +120,7 @@ class FeedTrack:
         self._end_s = start_s
         if self._outage is None:
             return []
-        over = replace(self._outage, ended_at=_utc(began.origin_unix_s))
+        over = replace(self._outage, ended_at=max(_utc(began.origin_unix_s), self._outage.started_at))
         self._outage = None
         return [GapOver(over)]
 

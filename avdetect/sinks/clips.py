@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, takewhile
 from pathlib import Path
@@ -309,7 +310,7 @@ def _copy(
     """Write ``packets`` to ``target`` with ``start`` as its time 0; what is earlier gets negative times.
 
     Where a source begins again, a stream may overlap its own end a little. No container takes that, so what comes too
-    early is moved to just after what came before it.
+    early is moved to just after what came before it. Damaged packets that the container does not take are left out.
     """
     import av
 
@@ -326,6 +327,7 @@ def _copy(
                     packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
                 next_dts[index] = packet.dts + 1
             packet.stream = copies[index]
-            output.mux(packet)
+            with suppress(av.error.InvalidDataError, av.error.ArgumentError):
+                output.mux(packet)
     if target.stat().st_size == 0:
         raise _NothingToCopyError(f"nothing was found at {float(start):.3f} s on its clock")

@@ -120,10 +120,14 @@ def play(bundle: Bundle, target: FeedTarget, *specs: FeedSpec) -> Recorder:
 
 @contextmanager
 def running(
-    bundle: Bundle, target: FeedTarget, *specs: FeedSpec, options: EngineOptions = QUICK
+    bundle: Bundle,
+    target: FeedTarget,
+    *specs: FeedSpec,
+    options: EngineOptions = QUICK,
+    recorder: Recorder | None = None,
 ) -> Iterator[tuple[Engine, Recorder]]:
     """Run feeds beside the test."""
-    recorder = Recorder()
+    recorder = recorder or Recorder()
     engine = Engine(bundle, recorder, options, target=target)
     thread = threading.Thread(target=engine.run)
     thread.start()

@@ -149,9 +149,10 @@ def test_media_time_never_goes_back_where_the_wall_clock_does(track: FeedTrack, 
     push(track, bundle, range(10))
     track.lose("crashed", "Gone.", ORIGIN_UNIX_S)
     track.process_started()
-    begin(track, origin_s=-3600.0)
+    [over] = ended(begin(track, origin_s=-3600.0))
     [event, *_] = events(push(track, bundle, range(5)))
 
+    assert over.ended_at == over.started_at
     assert event.event.start_s == pytest.approx(10 * HOP_S)
 
 
