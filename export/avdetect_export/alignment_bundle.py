@@ -21,7 +21,8 @@ def with_alignment(
 ) -> tuple[Manifest, dict[str, bytes]]:
     """A bundle's manifest and files, with another alignment in place of the one that it may have.
 
-    Its prompts are placed anew; what was fitted to their scores goes, since those are others now.
+    Its prompts are placed anew; what was fitted to their scores goes, since those are others now. The rule of prompts
+    stays, for want of a better one.
 
     Args:
         manifest: of the bundle.
@@ -42,6 +43,9 @@ def with_alignment(
     prompted = manifest.prompted_classes
     bare = manifest.model_copy(update={"classes": manifest.detected_classes})
     worded, contents = with_words(bare, files, words_of(trained))
+    if manifest.alignment is not None and worded.alignment is not None:
+        spec = worded.alignment.model_copy(update={"prompt_rule": manifest.alignment.prompt_rule})
+        worded = worded.model_copy(update={"alignment": spec})
     prompts = [Prompt(spec.name, spec.prompt.phrases) for spec in prompted if spec.prompt is not None]
     if prompts:
         worded = with_prompts(BundleFiles.in_memory(where, worded, contents), prompts)

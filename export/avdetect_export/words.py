@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from avdetect.errors import CheckpointError
-from avdetect.manifest import Manifest
+from avdetect.manifest import SCHEMA_VERSION, Manifest
 from avdetect.runtime.session import choose_provider, open_session
 from avdetect.text.encoder import TextEncoder
 from avdetect.training.text.checkpoint import AlignmentCheckpoint
@@ -79,6 +79,7 @@ def with_words(manifest: Manifest, files: Mapping[str, bytes], words: Words) -> 
     kept = {path: content for path, content in files.items() if path not in replaced}
     contents = {**kept, **words.text.files(), **words.alignment.files()}
     changes = {
+        "schema_version": SCHEMA_VERSION,
         "text": words.text.spec,
         "alignment": words.alignment.spec,
         "provenance": {**manifest.provenance, "words": dict(words.provenance)},

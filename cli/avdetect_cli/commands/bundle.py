@@ -52,15 +52,24 @@ def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
     yield f"  latency    {_latency(manifest)}"
     yield f"  hears      {_hears(manifest)}"
     yield f"  sees       {_sees(manifest)}"
+    yield f"  words      {_words(manifest)}"
     yield ""
-    width = max(len("class"), *(len(name) for name in manifest.class_names))
+    rows = [(spec.name, spec.rule, "yes" if spec.anomaly else "no") for spec in manifest.classes]
+    if manifest.alignment is not None and manifest.text is not None:
+        rows.append(("(prompts)", manifest.alignment.prompt_rule, "yes"))
+    width = max(len("class"), *(len(name) for name, _, _ in rows))
     yield f"  {'class':<{width}}    on   off  at least  merges within  cooldown  anomaly"
-    for spec in manifest.classes:
-        rule = spec.rule
+    for name, rule, anomaly in rows:
         yield (
-            f"  {spec.name:<{width}}  {rule.on:.2f}  {rule.off:.2f}  {rule.min_duration_s:>6.2f} s  "
-            f"{rule.merge_gap_s:>11.2f} s  {rule.cooldown_s:>6.2f} s  {'yes' if spec.anomaly else 'no'}"
+            f"  {name:<{width}}  {rule.on:.2f}  {rule.off:.2f}  {rule.min_duration_s:>6.2f} s  "
+            f"{rule.merge_gap_s:>11.2f} s  {rule.cooldown_s:>6.2f} s  {anomaly}"
         )
+    if manifest.prompted_classes:
+        yield ""
+        yield "  Told in words, and found by their sound:"
+        for spec in manifest.prompted_classes:
+            phrases = spec.prompt.phrases if spec.prompt is not None else ()
+            yield f"  {spec.name:<{width}}  {' / '.join(phrases)}"
     if manifest.calibration:
         yield ""
         yield f"  Thresholds: {manifest.calibration}"
@@ -72,7 +81,11 @@ def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
 def _latency(manifest: Manifest) -> str:
     if manifest.detector.form == "offline":
         return "all of a file: its scores are known at its end"
-    return f"{manifest.latency_s:g} s lookahead"
+    latency = f"{manifest.latency_s:g} s lookahead"
+    if manifest.text is None or manifest.alignment is None or manifest.prompted_classes:
+        return latency
+    with_prompts_s = max(manifest.latency_s, float(manifest.alignment.lookahead_snippets * manifest.hop))
+    return f"{latency}; {with_prompts_s:g} s with prompts"
 
 
 def _hears(manifest: Manifest) -> str:
@@ -92,6 +105,14 @@ def _sees(manifest: Manifest) -> str:
         motion = manifest.motion
         parts.append(f"motion in {motion.cells_per_snippet} of {motion.width}x{motion.height}, {motion.graph}")
     return "; ".join(parts) or "nothing"
+
+
+def _words(manifest: Manifest) -> str:
+    if manifest.alignment is None:
+        return "none: it has no alignment of sound and text"
+    if manifest.text is None:
+        return "those of its prompts; it has no text encoder for others"
+    return f"any, by {manifest.text.name}, {manifest.text.graph}"
 
 
 def _megabytes(num_bytes: int) -> str:
