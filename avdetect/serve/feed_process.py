@@ -25,6 +25,7 @@ from avdetect.media.live_options import LiveOptions
 from avdetect.media.live_source import LiveSource, StreamEnd
 from avdetect.media.redaction import redacted
 from avdetect.serve.clip_cutter import ClipCutter
+from avdetect.serve.log_relay import relay_logs
 from avdetect.serve.messages import (
     CutClip,
     FromFeed,
@@ -86,6 +87,7 @@ class _Feed:
         self._plan = stream_plan(manifest)
         is_patient = is_finite(url, options) and not options.realtime
         self._outbound = Outbound(connection, drops=not options.waits(is_patient=is_patient))
+        relay_logs(self._outbound.send)
         self._clips = ClipCutter(self._outbound.send, max_clip_s=options.max_clip_s)
         self._backoff = Backoff(first_s=_FIRST_BACKOFF_S, max_s=options.max_backoff_s)
         self._stopping = threading.Event()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from avdetect.media.redaction import redacted
 from avdetect.serve.config import LogSettings
+from avdetect.serve.log_relay import log_strays
 
 __all__ = ["configure_logging"]
 
@@ -32,6 +33,9 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": redacted(record.getMessage()),
         }
+        feed = getattr(record, "feed", None)
+        if feed is not None:
+            entry["feed"] = feed
         if record.exc_info:
             entry["exception"] = redacted(self.formatException(record.exc_info))
         return json.dumps(entry)
@@ -44,6 +48,7 @@ def configure_logging(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
+    log_strays()
     logging.getLogger("uvicorn").setLevel(max(root.level, logging.WARNING))  # tells of every start and end
 
 

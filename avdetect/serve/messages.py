@@ -16,6 +16,7 @@ __all__ = [
     "ClipCut",
     "CutClip",
     "FromFeed",
+    "Logged",
     "SnippetReady",
     "SnippetsTaken",
     "Stop",
@@ -84,6 +85,18 @@ class ClipCut:
 
 
 @dataclass(frozen=True, slots=True)
+class Logged:
+    """A line for the service's log."""
+
+    logger: str
+    """Name of the logger."""
+    level: int
+    """As in ``logging``."""
+    message: str
+    """Without credentials; a traceback follows in lines of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class CutClip:
     """Write what was received between two times, as it is, once all of it is there."""
 
@@ -111,5 +124,5 @@ class Stop:
     """End the stretch, send what is left, and exit."""
 
 
-FromFeed = StretchBegan | SnippetReady | StretchEnded | Waiting | ClipCut
+FromFeed = StretchBegan | SnippetReady | StretchEnded | Waiting | ClipCut | Logged
 ToFeed = CutClip | SnippetsTaken | Stop

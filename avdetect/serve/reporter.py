@@ -86,7 +86,9 @@ class Reporter(EngineListener):
         }
         self._gaps = {feed: row for feed, (row, _) in going_on.items()}
         for event in self._store.close_dangling(now, self._sinks_of, but=self._gaps.values()):
-            _LOG.info("%s: %s was open when the service ended last", event.feed, event.event.label)
+            _LOG.info(
+                "%s: %s was open when the service ended last", event.feed, event.event.label, extra=_of(event.feed)
+            )
         gaps = {feed: gap for feed, (_, gap) in going_on.items()}
         for feed, until in self._store.watched().items():
             if feed in feeds and feed not in gaps:
@@ -116,7 +118,14 @@ class Reporter(EngineListener):
             self._metrics.count_event(event.feed, event.event.label)
         if event.stage != "updated":
             found = event.event
-            _LOG.info("%s: %s %s, confidence %.2f", event.feed, found.label, event.stage, found.confidence)
+            _LOG.info(
+                "%s: %s %s, confidence %.2f",
+                event.feed,
+                found.label,
+                event.stage,
+                found.confidence,
+                extra=_of(event.feed),
+            )
         self._state.on_event(event)
 
     def on_gap(self, gap: FeedGap) -> None:
@@ -127,7 +136,7 @@ class Reporter(EngineListener):
             self._gaps[gap.feed] = self._store.record_gap(gap, sinks)
 
         self._keep(store)
-        _LOG.warning("%s: %s", gap.feed, gap.message)
+        _LOG.warning("%s: %s", gap.feed, gap.message, extra=_of(gap.feed))
         self._state.on_gap(gap)
 
     def on_gap_end(self, gap: FeedGap) -> None:
@@ -169,14 +178,14 @@ class Reporter(EngineListener):
         if status.state == "ended":
             self._known_until.pop(feed, None)  # there is no more of it
         if before is None or before.state != status.state:
-            _LOG.info("%s: %s", feed, status.state)
+            _LOG.info("%s: %s", feed, status.state, extra=_of(feed))
             self._dispatcher.status(feed, status.state == "running")
         self._state.on_state(status)
 
     def on_clip(self, ready: ClipReady) -> None:
         """Keep the names of its files and deliver them."""
         if ready.clip is None and ready.thumbnail is None:
-            _LOG.warning("%s: no clip of an event: %s", ready.feed, ready.message)
+            _LOG.warning("%s: no clip of an event: %s", ready.feed, ready.message, extra=_of(ready.feed))
             return
         clip = ready.clip.name if ready.clip else None
         thumbnail = ready.thumbnail.name if ready.thumbnail else None
@@ -214,3 +223,8 @@ class Reporter(EngineListener):
             self._retry_s = time.monotonic() + self._retry_interval_s
             _LOG.error("%s %d reports wait.", error, len(self._unstored))
         self._dispatcher.wake()
+
+
+def _of(feed: str) -> dict[str, str]:
+    """For logs of JSON, which name the feed apart."""
+    return {"feed": feed}

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from avdetect.manifest import Manifest
 from avdetect.media.redaction import redacted
-from avdetect.serve.messages import FromFeed, ToFeed
+from avdetect.serve.log_relay import write_relayed
+from avdetect.serve.messages import FromFeed, Logged, ToFeed
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -160,6 +161,8 @@ class FeedProcess:
                 message = self._connection.recv()
                 if isinstance(message, _Raised):
                     logger.error("%s: the feed's process failed:\n%s", self._name, message.traceback)
+                elif isinstance(message, Logged):
+                    write_relayed(self._name, message)
                 else:
                     self._deliver(message)
         except (EOFError, OSError):  # it has hung up

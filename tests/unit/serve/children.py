@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -14,7 +15,7 @@ from avdetect.manifest import Manifest
 from avdetect.media.live_options import LiveOptions
 from avdetect.media.packets import MediaInfo
 from avdetect.media.source import open_source
-from avdetect.serve.messages import SnippetReady, SnippetsTaken, Stop, StretchBegan, StretchEnded
+from avdetect.serve.messages import Logged, SnippetReady, SnippetsTaken, Stop, StretchBegan, StretchEnded
 from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.snippets.grid import stream_plan
 from avdetect.snippets.snippet import Snippet
@@ -69,6 +70,12 @@ def crash_once(connection: Connection[Any, Any], url: str, options: LiveOptions,
     marker.touch()
     _play(connection, url, manifest, range(10))
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def log_and_wait(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
+    """A line for the log; then silence until stopped."""
+    connection.send(Logged("avdetect.media", logging.WARNING, "its timestamps jump"))
+    _wait_for_stop(connection)
 
 
 def raise_with_password(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:

@@ -247,6 +247,16 @@ def test_what_a_process_could_not_handle_is_logged_without_credentials(
     assert "hunter2" not in caplog.text
 
 
+def test_what_a_process_logs_is_logged_under_the_name_of_its_feed(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(bundle, children.log_and_wait, spec(bundle, "door", ends=False)) as (_, recorder):
+        recorder.wait_for(lambda: caplog.messages)
+
+    [record] = caplog.records
+    assert (record.getMessage(), record.levelname) == ("door: its timestamps jump", "WARNING")
+
+
 def test_a_feed_can_be_replaced_and_removed_while_others_run(bundle: Bundle) -> None:
     with running(
         bundle, children.play_and_wait, spec(bundle, "stays", ends=False), spec(bundle, "goes", ends=False)

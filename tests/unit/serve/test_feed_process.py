@@ -24,6 +24,7 @@ from avdetect.serve.messages import (
     ClipCut,
     CutClip,
     FromFeed,
+    Logged,
     SnippetReady,
     SnippetsTaken,
     Stop,
@@ -313,6 +314,8 @@ def test_a_clip_reaches_over_a_jump_of_the_timestamps(media: MediaFactory, clip:
 
     assert cut == ClipCut("event", tmp_path / "event.mp4", tmp_path / "event.jpg")
     assert white_at_s(tmp_path / "event.mp4") == pytest.approx([EVENT_S - 0.5, LENGTH_S + EVENT_S - 0.5], abs=0.15)
+    [line] = child.all_of(Logged)
+    assert "the timestamps jump by" in line.message
 
 
 def test_a_clip_of_what_is_not_kept_any_more_is_told(clip: Path, tmp_path: Path) -> None:
