@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import BundleError, UsageError
-from avdetect.manifest import AlignmentSpec, Manifest
+from avdetect.manifest import AlignmentSpec, Manifest, TextSpec
 from avdetect.runtime.bundle_files import BundleFiles, default_bundle_path, open_bundle_files
 from avdetect.runtime.graph_checks import check_inputs, check_outputs
 from avdetect.runtime.session import Provider, open_session, open_sessions
@@ -30,6 +30,7 @@ __all__ = [
     "alignment_of",
     "open_alignment",
     "open_text_model",
+    "text_side_of",
 ]
 
 _CHUNK_SNIPPETS = 64
@@ -212,12 +213,8 @@ def open_text_model(files: BundleFiles) -> TextModel:
         BundleError: a file is damaged, the bundle contradicts itself, or it has no alignment or no text encoder.
         UsageError: the package tokenizers is not installed.
     """
-    spec, text = alignment_of(files.path, files.manifest), files.manifest.text
-    if text is None or spec.text_graph is None:
-        raise BundleError(
-            f"{files.path} has no text encoder: it knows the prompts that were put into it, and no others; use the "
-            "bundle that it was made from."
-        )
+    spec, text = text_side_of(files.path, files.manifest)
+    assert spec.text_graph is not None
     graphs = {"text encoder": files.read_graph(text.graph), "alignment's text": files.read_graph(spec.text_graph)}
     tokenizer = files.read_file(text.tokenizer)
     sessions = open_sessions(graphs, where=files.path, device="cpu", num_threads=None).sessions
@@ -242,3 +239,18 @@ def alignment_of(path: Path, manifest: Manifest) -> AlignmentSpec:
             "`avdetect export --alignment` puts one in."
         )
     return manifest.alignment
+
+
+def text_side_of(path: Path, manifest: Manifest) -> tuple[AlignmentSpec, TextSpec]:
+    """The alignment of the bundle at ``path``, with a text graph, and the text encoder.
+
+    Raises:
+        BundleError: it has no alignment, or understands no words but those of its prompts.
+    """
+    spec, text = alignment_of(path, manifest), manifest.text
+    if text is None or spec.text_graph is None:
+        raise BundleError(
+            f"{path} has no text encoder: it knows the prompts that were put into it, and no others; use the bundle "
+            "that it was made from."
+        )
+    return spec, text

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from avdetect.errors import UsageError
 from avdetect.manifest import AlignmentSpec, ClassSpec, Manifest, PromptSpec
-from avdetect.runtime.alignment import TextModel, open_text_model
+from avdetect.runtime.alignment import TextModel, open_text_model, text_side_of
 from avdetect.runtime.bundle_files import BundleFiles
+from avdetect.text.encoder import check_tokenizers
 from avdetect.text.phrases import split_phrases
 
-__all__ = ["Prompt", "check_new", "parse_prompts", "prompted_class", "with_prompts"]
+__all__ = ["Prompt", "check_new", "check_understands", "parse_prompts", "prompted_class", "with_prompts"]
 
 _DECIMALS = 6
 """Of a vector's numbers: more than the scores show."""
@@ -78,6 +80,17 @@ def check_new(prompts: Sequence[Prompt], class_names: Sequence[str]) -> None:
                 f"'{prompt.name} 2={prompt.phrases[0]}'."
             )
         taken.add(prompt.name)
+
+
+def check_understands(path: Path, manifest: Manifest) -> None:
+    """Whether the bundle at ``path`` takes prompts, as far as its manifest tells.
+
+    Raises:
+        BundleError: it has no alignment or no text encoder.
+        UsageError: the package tokenizers is not installed.
+    """
+    text_side_of(path, manifest)
+    check_tokenizers()
 
 
 def prompted_class(prompt: Prompt, text: TextModel, spec: AlignmentSpec) -> ClassSpec:

@@ -39,7 +39,16 @@ def _amount(units: dict[str, float], example: str) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+def _phrases(value: Any) -> Any:
+    """One phrase, or several."""
+    phrases = (value,) if isinstance(value, str) else value
+    if not isinstance(phrases, list | tuple) or not all(isinstance(phrase, str) for phrase in phrases):
+        raise ValueError('must be a phrase or a list of phrases, as in "a smoke alarm beeps"')
+    return tuple(phrases)
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Phrases = Annotated[tuple[str, ...], BeforeValidator(_phrases)]
 Age = Annotated[float, _amount(_SECONDS_IN, '"30 d"'), Field(gt=0)]
 Size = Annotated[float, _amount(_BYTES_IN, '"10 GB"'), Field(gt=0)]
 
@@ -124,6 +133,8 @@ class Config(_Section):
     """The whole file."""
 
     model: ModelSettings = ModelSettings()
+    prompts: dict[str, Phrases] = {}
+    """Classes that are told in words, beside those of the bundle: by name, wordings of the same."""
     store: StoreSettings = StoreSettings()
     clips: ClipSettings = ClipSettings()
     web: WebSettings = WebSettings()

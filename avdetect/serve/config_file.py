@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from avdetect.errors import BundleError, UsageError
+from avdetect.errors import AvdetectError, BundleError, UsageError
 from avdetect.events.rules import rules_for, with_overrides
 from avdetect.manifest import EventRule, Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
@@ -35,6 +35,9 @@ from avdetect.serve.secrets import Secret, SecretSettings
 from avdetect.serve.sinks.settings import CommandSettings, FileSettings, MqttSettings, WebhookSettings
 from avdetect.serve.supervisor import FeedAddress
 from avdetect.serve.toml_lines import KeyLines, KeyPath
+
+if TYPE_CHECKING:
+    from avdetect.runtime.prompts import Prompt
 
 __all__ = ["CLIPS_FOLDER", "STORE_FILE", "LoadedConfig", "load_config"]
 
@@ -75,14 +78,20 @@ class LoadedConfig:
     config: Config
     manifest: Manifest
     """Of the bundle."""
+    prompts: tuple[Prompt, ...]
     feeds: tuple[FeedSpec, ...]
     """Those that are enabled."""
     token: str | None
     """Of the web interface."""
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Those of the bundle, then those of words."""
+        return (*self.manifest.class_names, *(prompt.name for prompt in self.prompts))
+
     def classes(self, feed: FeedSpec) -> tuple[str, ...]:
         """Those whose events are wanted."""
-        rules = zip(self.manifest.class_names, feed.rules, strict=True)
+        rules = zip(self.class_names, feed.rules, strict=True)
         return tuple(name for name, rule in rules if rule is not None)
 
     def sinks(self, feed: str) -> tuple[str, ...]:
@@ -114,18 +123,20 @@ def load_config(path: Path) -> LoadedConfig:
         raise UsageError(_syntax(path, str(error))) from error
     folder = path.resolve().parent
     try:
-        config = Config.model_validate(_with_paths(document, folder))
+        config = Config.model_validate({**_with_paths(document, folder), **_words(document)})
     except ValidationError as error:
         found = [_mistake(details) for details in error.errors(include_url=False)]
         raise _misuse(path, text, found) from None  # its message would show what was set
     # The default counts from there as well.
     store = config.store.model_copy(update={"folder": folder / config.store.folder})
     config = config.model_copy(update={"store": store})
+    bundle = config.model.bundle or default_bundle_path()
     try:
-        manifest = read_manifest(config.model.bundle or default_bundle_path())
+        manifest = read_manifest(bundle)
     except BundleError as error:
         raise _misuse(path, text, [_Mistake(("model", "bundle"), str(error))]) from error
     mistakes = list(_missing_credentials(config, document))
+    prompts = _prompts(config, bundle, manifest, mistakes)
     feeds = tuple(
         spec
         for name, feed in config.feeds.items()
@@ -134,7 +145,35 @@ def load_config(path: Path) -> LoadedConfig:
     token = _token(config.web, mistakes)
     if mistakes:
         raise _misuse(path, text, mistakes)
-    return LoadedConfig(config, manifest, feeds, token)
+    return LoadedConfig(config, manifest, prompts, feeds, token)
+
+
+def _words(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The part in which names are the user's own, whatever settings they look like."""
+    return {"prompts": document["prompts"]} if "prompts" in document else {}
+
+
+def _prompts(config: Config, bundle: Path, manifest: Manifest, mistakes: list[_Mistake]) -> tuple[Prompt, ...]:
+    if not config.prompts:
+        return ()
+    from avdetect.runtime.prompts import (
+        Prompt,
+        check_new,
+        check_understands,
+    )  # only when asked: it takes time to import
+
+    prompts: list[Prompt] = []
+    try:
+        check_understands(bundle, manifest)
+    except AvdetectError as error:
+        mistakes.append(_Mistake(("prompts",), str(error)))
+    for name, phrases in config.prompts.items():
+        try:
+            prompts.append(Prompt(name, phrases))
+            check_new(prompts[-1:], manifest.class_names)
+        except UsageError as error:
+            mistakes.append(_Mistake(("prompts", name), str(error)))
+    return tuple(prompts)
 
 
 def _missing_credentials(config: Config, document: Mapping[str, Any]) -> Iterator[_Mistake]:
@@ -169,7 +208,7 @@ def _feed(
 ) -> FeedSpec | None:
     """What the engine is told of a feed; ``None`` for one that is not to be run, or if there are mistakes."""
     above = ("feeds", name)
-    classes, sinks = manifest.class_names, tuple(config.sinks)
+    classes, sinks = (*manifest.class_names, *config.prompts), tuple(config.sinks)
     named: list[tuple[str, tuple[str, ...], KeyPath, str]] = [
         *(("class", classes, ("classes", at), label) for at, label in enumerate(feed.classes or ())),
         *(("class", classes, ("thresholds", label), label) for label in feed.thresholds),
@@ -183,7 +222,7 @@ def _feed(
     if not feed.enabled or any(mistake.path[:2] == above for mistake in mistakes):
         return None
     try:
-        rules = _rules(feed, manifest)
+        rules = _rules(feed, classes, manifest)
         url = _url(feed, folder)
     except UsageError as error:
         mistakes.append(_Mistake(above, str(error)))
@@ -195,12 +234,11 @@ def _feed(
     return FeedSpec(name, FeedAddress(url, feed.options), rules, clips)
 
 
-def _rules(feed: FeedSettings, manifest: Manifest) -> tuple[EventRule | None, ...]:
-    names = manifest.class_names
+def _rules(feed: FeedSettings, classes: Sequence[str], manifest: Manifest) -> tuple[EventRule | None, ...]:
     return tuple(
         with_overrides(
-            rules_for(names, manifest),
-            names,
+            rules_for(classes, manifest),
+            classes,
             threshold=feed.threshold,
             per_class=feed.thresholds,
             only=feed.classes,

@@ -62,7 +62,7 @@ class _Service:
         self._orders = orders
         self._clips_folder = config.store.folder / CLIPS_FOLDER
         _make_folder(self._clips_folder)
-        bundle = Bundle.load(config.model.bundle, device=config.model.device)
+        bundle = Bundle.load(config.model.bundle, prompts=loaded.prompts, device=config.model.device)
         for note in bundle.notes:
             _LOG.warning("%s", note)
         self._store = opened.enter_context(Store(config.store.folder / STORE_FILE))
@@ -165,7 +165,9 @@ class _Service:
             _LOG.error("the configuration is not taken over: %s", error)
             return
         before = self._loaded
-        fixed = [name for name in ("model", "store", "web") if _section(loaded, name) != _section(before, name)]
+        fixed = [
+            name for name in ("model", "prompts", "store", "web") if _section(loaded, name) != _section(before, name)
+        ]
         if fixed:
             sections = ", ".join(f"[{name}]" for name in fixed)
             _LOG.error("the configuration is not taken over: a change of %s needs a restart.", sections)

@@ -11,9 +11,21 @@ from numpy.typing import NDArray
 from avdetect.errors import BundleError, UsageError
 from avdetect.manifest import TextSpec
 
-__all__ = ["Session", "TextEncoder"]
+__all__ = ["Session", "TextEncoder", "check_tokenizers"]
 
 _BATCH_PHRASES = 32
+
+
+def check_tokenizers() -> None:
+    """Whether text can be encoded here.
+
+    Raises:
+        UsageError: the tokenizers package is not installed.
+    """
+    try:
+        import tokenizers  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError("text needs the package tokenizers: pip install 'avdetect[text]'.") from error
 
 
 class Session(Protocol):
@@ -38,10 +50,9 @@ class TextEncoder:
     """
 
     def __init__(self, session: Session, tokenizer: bytes, spec: TextSpec) -> None:
-        try:
-            from tokenizers import Tokenizer
-        except ModuleNotFoundError as error:
-            raise UsageError("text needs the package tokenizers: pip install 'avdetect[text]'.") from error
+        check_tokenizers()
+        from tokenizers import Tokenizer
+
         try:
             self._tokenizer = Tokenizer.from_buffer(tokenizer)
         except Exception as error:  # tokenizers raises nothing more specific

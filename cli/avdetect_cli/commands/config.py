@@ -42,6 +42,8 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A configura
     loaded = load_config(file)
     config = loaded.config
     typer.echo(f"{file}: {len(loaded.feeds)} feed(s), {len(config.sinks)} sink(s), bundle {loaded.manifest.name}.")
+    for prompt in loaded.prompts:
+        typer.echo(f"  prompt {prompt.name}: {' / '.join(prompt.phrases)}")
     for feed in loaded.feeds:
         typer.echo(f"  feed {feed.name}: {redacted(feed.address.url)}")
     for name, settings in config.sinks.items():
