@@ -226,16 +226,22 @@ def sample(pid: int, at_s: float) -> Sample:
 
 
 def feed_processes(pid: int) -> list[int]:
-    """The children that watch feeds."""
-    children = [
-        int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
-    ]
+    """Those that watch feeds: forked from the server that the service has started."""
     found = []
-    for child in children:
+    for child in children_of(pid):
         with suppress(OSError):
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.append(child)
+            if b"multiprocessing.forkserver" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found += children_of(child)
     return found
+
+
+def children_of(pid: int) -> list[int]:
+    """Of a process that is there; none of one that is not."""
+    with suppress(OSError):
+        return [
+            int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
+        ]
+    return []
 
 
 @contextmanager
