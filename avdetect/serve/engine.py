@@ -12,6 +12,7 @@ the engine does not keep up, each process drops its oldest snippets, so neither 
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from avdetect.events.feed_event import FeedEvent, FeedGap
@@ -29,6 +30,8 @@ __all__ = ["Engine"]
 
 _TURN_S = 0.25
 """How long the engine sleeps at most: then it looks after its feeds."""
+_STOPPED_S = 2.0
+"""A turn that took so long was stopped by somebody, with the whole machine maybe."""
 _MAX_MESSAGES = 256
 """Taken in one turn; the feeds' own limits keep it from growing further."""
 
@@ -70,6 +73,7 @@ class Engine:
         self._removed: set[str] = set()
         self._stopping = False
         self._aborted = False
+        self._tended_s = 0.0
 
     def add(self, spec: FeedSpec, *, outage: FeedGap | None = None) -> None:
         """Run a feed; it takes the place of one of the same name, which ends first.
@@ -98,6 +102,7 @@ class Engine:
         Args:
             until_all_over: end as well when each feed's source has come to its own end.
         """
+        self._tended_s = time.monotonic()
         try:
             while not self._aborted and not self._is_done(until_all_over):
                 self._turn()
@@ -125,7 +130,11 @@ class Engine:
                     snippets = []
                 self._handle(feed, message)
         self._score(snippets)
+        now_s = time.monotonic()
+        turn_s, self._tended_s = now_s - self._tended_s, now_s
         for feed in list(self._feeds.values()):
+            if turn_s > _STOPPED_S:
+                feed.excuse(turn_s)
             self._report(feed, feed.tend())
             if feed.over:
                 self._succeed(feed)

@@ -118,11 +118,7 @@ class FeedTrack:
         self.stretch, self.stretch_start_s = began.stretch, start_s
         self._unscored_unix_s.clear()
         self._end_s = start_s
-        if self._outage is None:
-            return []
-        over = replace(self._outage, ended_at=max(_utc(began.origin_unix_s), self._outage.started_at))
-        self._outage = None
-        return [GapOver(over)]
+        return self._end_outage(began.origin_unix_s)
 
     def push(self, ready: SnippetReady, embedding: SnippetEmbedding, now_unix_s: float) -> list[Report]:
         """The next snippet of the stretch, and what the encoders made of it."""
@@ -169,9 +165,12 @@ class FeedTrack:
         reports = self.end(now_unix_s, lost=lost)
         if self._outage is not None:
             self.known_until_unix_s = now_unix_s
-            reports.append(GapOver(replace(self._outage, ended_at=_utc(now_unix_s))))
-            self._outage = None
-        return reports
+        return reports + self._end_outage(now_unix_s)
+
+    def _end_outage(self, unix_s: float) -> list[Report]:
+        """The gap is over, but never before it began: a wall clock may have been set back."""
+        outage, self._outage = self._outage, None
+        return [] if outage is None else [GapOver(replace(outage, ended_at=max(_utc(unix_s), outage.started_at)))]
 
     def _skip(self, stretch: _Stretch, num_missing: int, received_unix_s: float, now_unix_s: float) -> list[Report]:
         """Tell the detector of snippets that were not seen; of more than it remembers, to forget all."""

@@ -179,6 +179,10 @@ class LiveFeed:
         self._expect_within(self._patience_s)
         return self._track.lose("hung", "The feed's process does not answer and is started again.", time.time())
 
+    def excuse(self, seconds: float) -> None:
+        """The engine itself did not listen for so long: the process has as much more time to answer."""
+        self._deadline_s += seconds
+
     def stop(self) -> None:
         """Let the process send what is left and end; ``over`` follows."""
         if self._stopping or self.over:

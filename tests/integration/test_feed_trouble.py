@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -170,6 +172,27 @@ def test_a_process_that_is_stopped_is_killed_and_the_others_do_not_notice(bundle
     indices = [scored.score.index for scored in recorder.scored if scored.feed == "gate"]
     assert indices == list(range(len(indices)))
     assert max(scored.compute_s for scored in recorder.scored if scored.feed == "gate") < 2.0
+
+
+def test_an_engine_that_was_stopped_itself_takes_no_process_to_hang(bundle: Bundle, clip: Path) -> None:
+    """As when a machine, or a container, is paused."""
+    resumed = threading.Event()
+
+    class Paused(Recorder):
+        def on_score(self, scored: ScoredSnippet) -> None:
+            super().on_score(scored)
+            if len(self.scored) == 1:
+                os.kill(pid_of("door"), signal.SIGSTOP)
+                time.sleep(ENGINE.hang_after_s + 2.0)
+                threading.Timer(0.7, lambda: (os.kill(pid_of("door"), signal.SIGCONT), resumed.set())).start()
+
+    recorder = Paused()
+    playing = LiveOptions(realtime=True, loop=True, open_timeout_s=0.5, stall_timeout_s=0.5)
+    feed = spec(bundle, "door", str(clip), options=playing)
+    with test_engine.running(bundle, run_feed, feed, options=ENGINE, recorder=recorder):
+        recorder.wait_for(lambda: resumed.is_set() and len(recorder.scored) >= 3)
+
+    assert "hung" not in [gap.reason for gap in recorder.gaps]
 
 
 def test_a_source_that_never_answers_is_given_up_with_its_process(bundle: Bundle, clip: Path, tmp_path: Path) -> None:
