@@ -25,7 +25,7 @@ MAX_PENDING_CHANGES = 2000
 ALIVE_WITHIN_S = 10.0
 """The engine reports at least once a second; after a silence as long as this it is not healthy."""
 
-ChangeKind = Literal["score", "event", "gap", "state", "clip"]
+ChangeKind = Literal["score", "event", "gap", "state", "clip", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Change:
     feed: str
     body: dict[str, Any]
     """For JSON: what ``as_dict`` of the row, event, gap or status says; for a clip its event's ``id``, ``clip`` and
-    ``thumbnail``, file names or ``None``."""
+    ``thumbnail``, file names or ``None``; for an answer its event's ``id`` and ``answer``."""
 
 
 class Subscription:
@@ -257,6 +257,10 @@ class ServiceState:
             "thumbnail": ready.thumbnail.name if ready.thumbnail else None,
         }
         self._publish("clip", ready.feed, body)
+
+    def on_answer(self, feed: str, event_id: str, answer: str | None) -> None:
+        """Somebody has confirmed or dismissed an event, or taken that back: all other pages show it."""
+        self._publish("answer", feed, {"id": event_id, "answer": answer})
 
     def on_turn(self) -> None:
         """The engine is alive."""

@@ -11,6 +11,7 @@ import base64
 import html
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -29,7 +30,9 @@ from avdetect.sinks.atomic import replacing
 
 __all__ = ["ReportEntry", "write_report"]
 
-_SCRIPTS = ("series.js", "plot.js", "report.js")
+_SCRIPTS = ("live/canvas.js", "report/series.js", "report/plot.js", "report/report.js")
+"""The first is a module of the live page's; here all are one plain script, which exports nothing."""
+_EXPORT = re.compile(r"^export (?=function)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,11 +57,11 @@ def write_report(path: Path, entries: Sequence[ReportEntry], *, title: str = "Ev
     Raises:
         OutputError: ``path`` cannot be written.
     """
-    assets = resources.files("avdetect") / "assets" / "report"
-    page = Template((assets / "page.html").read_text("utf-8")).substitute(
+    assets = resources.files("avdetect") / "assets"
+    page = Template((assets / "report" / "page.html").read_text("utf-8")).substitute(
         title=html.escape(title),
-        css=(assets / "report.css").read_text("utf-8"),
-        script="\n".join((assets / name).read_text("utf-8") for name in _SCRIPTS),
+        css=(assets / "report" / "report.css").read_text("utf-8"),
+        script=_EXPORT.sub("", "\n".join((assets / name).read_text("utf-8") for name in _SCRIPTS)),
         entries="\n".join(_as_script(_document(entry, path.parent)) for entry in entries),
     )
     with replacing(path) as temporary:

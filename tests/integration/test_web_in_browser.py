@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from avdetect.events.feed_event import FeedGap
@@ -159,7 +160,22 @@ def test_events_can_be_answered_one_after_the_other_from_the_keyboard(page: Brow
 
     assert answer_of(service, "a") == "confirmed"
     assert page.run("return document.querySelector('#viewer').open") is False
-    assert page.run("return document.activeElement.closest('.event').dataset.id") == "b"
+    page.wait_for("document.activeElement.closest('.event')?.dataset.id === 'b'")
+
+
+def test_an_answer_that_was_given_elsewhere_shows_at_once(page: Browser, service: LiveService) -> None:
+    page.click("[data-id=a] .show")
+    page.wait_for("document.querySelector('#viewer').open")
+    answer = f"{service.url}/api/events/a/answer"
+
+    for said in ("confirmed", "dismissed", None):
+        assert httpx.put(answer, json={"answer": said}, headers={"Origin": service.url}).status_code == 200
+        page.wait_for(f"document.querySelector('[data-id=a]').dataset.answer === '{said or ''}'")
+        pressed = [f"{button}-{str(button == said).lower()}" for button in ("confirmed", "dismissed")]
+        page.wait_for(
+            "[...document.querySelectorAll('#viewer-answer button')]"
+            f".map((button) => button.className + '-' + button.ariaPressed).join() === '{','.join(pressed)}'"
+        )
 
 
 def test_an_answer_that_could_not_be_stored_is_not_shown_as_if_it_were(page: Browser, service: LiveService) -> None:

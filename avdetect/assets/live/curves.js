@@ -1,5 +1,6 @@
 // The drawing: curves of what was fused, heard and seen, with the events behind them, on the clock.
 
+import { contextOf, hatchOf, styleOf } from "./canvas.js";
 import { clock, secondsOf } from "./clock.js";
 
 const LANES = [
@@ -11,36 +12,8 @@ const AXIS = 20, EVENT_ROW = 14, LANE_GAP = 8, STRIP = 3;
 const TICKS_S = [5, 10, 15, 30, 60, 120];
 const USUAL_HOP_S = 0.64;
 
-let styles = new Map(); // looked up once per colour scheme
-export function forgetStyles() { styles = new Map(); }
-function styleOf(name) {
-  if (!styles.has(name)) styles.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
-  return styles.get(name);
-}
-
 /** The room for the names of lanes and classes, left of the large drawing. */
 const gutterOf = (width) => (width < 500 ? 62 : 84);
-
-/** A 2d context whose unit is a CSS pixel, on a canvas as fine as the screen. */
-function contextOf(canvas, width, height) {
-  const ratio = devicePixelRatio || 1;
-  canvas.width = Math.max(1, Math.round(width * ratio));
-  canvas.height = Math.max(1, Math.round(height * ratio));
-  canvas.style.height = `${height}px`;
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return context;
-}
-
-function hatchOf(context, colour) {
-  const tile = document.createElement("canvas");
-  tile.width = tile.height = 8;
-  const pen = tile.getContext("2d");
-  pen.strokeStyle = colour;
-  for (const shift of [-8, 0, 8]) { pen.moveTo(shift, 8); pen.lineTo(shift + 8, 0); }
-  pen.stroke();
-  return context.createPattern(tile, "repeat");
-}
 
 /** The highest of the chosen classes; null where the modality was absent. */
 export const valueOf = (scores, chosen) => (scores ? chosen.reduce((most, index) => Math.max(most, scores[index]), 0) : null);

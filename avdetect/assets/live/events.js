@@ -167,14 +167,23 @@ export async function answer(id, said) {
   if (!event) return; // the list was loaded anew meanwhile
   const before = event.answer;
   const now = before === said ? null : said;
-  const show = (value) => { event.answer = value; renderOne(event); summarise(); onChange(event); };
-  show(now);
+  answerChanged({ id, answer: now });
   try {
     await putAnswer(id, now);
   } catch (error) {
-    show(before);
+    answerChanged({ id, answer: before });
     toast(`Not stored: ${error.message}`);
   }
+}
+
+/** It has been answered, here or on another page. It stays listed, whatever the filters say: somebody may look at it. */
+export function answerChanged({ id, answer }) {
+  const event = findEvent(id);
+  if (!event) return;
+  event.answer = answer;
+  renderOne(event);
+  summarise();
+  onChange(event);
 }
 
 /** Two buttons for the event that `idOf()` names: yes, this happened; no, it did not. */

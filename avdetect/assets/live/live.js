@@ -2,7 +2,7 @@
 
 const SILENCE_MS = 15_000; // the service says something every five seconds
 const RETRY_MS = [500, 1000, 2000, 5000, 10_000];
-const KINDS = ["feeds", "score", "event", "gap", "state", "clip"];
+const KINDS = ["feeds", "score", "event", "gap", "state", "clip", "answer"];
 
 /**
  * Keep a stream open.

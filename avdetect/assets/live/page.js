@@ -1,10 +1,10 @@
 // Where it begins: sign in if need be, then follow what changes, and hand it to the feeds and the events.
 
 import { getEvents, getSession, signIn, signOut, whenSignedOut } from "./api.js";
+import { forgetStyles } from "./canvas.js";
 import { clock, serverNow, setServerTime } from "./clock.js";
-import { forgetStyles } from "./curves.js";
 import { $ } from "./dom.js";
-import { clipReady, eventChanged, filterFeed, refreshChoices, refreshOpenEvents, reloadEvents, startEvents } from "./events.js";
+import { answerChanged, clipReady, eventChanged, filterFeed, refreshChoices, refreshOpenEvents, reloadEvents, startEvents } from "./events.js";
 import { addScore, fetchScores, forgetScores, gapChanged, markEvent, redrawFeeds, setFeeds, setStatus, startFeeds } from "./feeds.js";
 import { followChanges } from "./live.js";
 import { openViewer, startViewer, viewerChanged } from "./viewer.js";
@@ -37,6 +37,7 @@ const handlers = {
   score: addScore,
   event(event) { markEvent(event); eventChanged(event); },
   clip: clipReady,
+  answer: answerChanged,
   gap: gapChanged,
   state: setStatus,
 };

@@ -9,33 +9,7 @@ const LANES = [
 const TICKS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 const NUM_COLOURS = 10;
 
-let styles = new Map();  // looked up once per colour scheme: thousands of events ask
-function styleOf(name) {
-  if (!styles.has(name)) styles.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
-  return styles.get(name);
-}
-function forgetStyles() { styles = new Map(); }
 const classColour = (index) => `--class-${index % NUM_COLOURS}`;
-
-/** A 2d context whose unit is a CSS pixel, on a canvas as fine as the screen. */
-function contextOf(canvas, width, height) {
-  const ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.max(1, Math.round(width * ratio));
-  canvas.height = Math.max(1, Math.round(height * ratio));
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return context;
-}
-
-function hatchOf(context, colour) {
-  const tile = document.createElement("canvas");
-  tile.width = tile.height = 8;
-  const pen = tile.getContext("2d");
-  pen.strokeStyle = colour;
-  for (const shift of [-8, 0, 8]) { pen.moveTo(shift, 8); pen.lineTo(shift + 8, 0); }
-  pen.stroke();
-  return context.createPattern(tile, "repeat");
-}
 
 /** Runs `[from, to)` of columns for which `test(column)` holds. */
 function* runsOf(width, test) {

@@ -74,7 +74,7 @@ def create_app(
     app.add_exception_handler(StoreError, _store_failed)
     app.include_router(page_router(secret))
     app.include_router(feeds_router(state, streams))
-    app.include_router(events_router(store, clips_folder, clip_margin_s))
+    app.include_router(events_router(store, state, clips_folder, clip_margin_s))
     app.include_router(files_router(clips_folder))
     app.include_router(probes_router(state, metrics))
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER), "static")

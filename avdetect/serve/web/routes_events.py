@@ -9,6 +9,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import AwareDatetime
 
 from avdetect.serve.labels import labelled_clips
+from avdetect.serve.state import ServiceState
 from avdetect.serve.store import Answer, Store, StoredEvent
 from avdetect.serve.web.schemas import AnswerIn, EventOut, EventPage, GapOut
 
@@ -23,7 +24,7 @@ EventId = Annotated[str, Path(description="As in the list of events.")]
 _NO_EVENT: dict[int | str, dict[str, Any]] = {404: {"description": "No such event"}}
 
 
-def events_router(store: Store, clips_folder: FilePath, clip_margin_s: float) -> APIRouter:
+def events_router(store: Store, state: ServiceState, clips_folder: FilePath, clip_margin_s: float) -> APIRouter:
     """Routes that read the store, and the one that writes to it."""
     router = APIRouter(prefix="/api", tags=["events"])
 
@@ -63,7 +64,9 @@ def events_router(store: Store, clips_folder: FilePath, clip_margin_s: float) ->
     @router.put("/events/{event_id}/answer", responses=_NO_EVENT)
     def answer(event_id: EventId, said: AnswerIn) -> EventOut:
         """Say that the detector was right, or wrong; the answers are what `/api/labels.jsonl` is made of."""
-        return _event_out(_found(store.set_answer(event_id, said.answer), event_id))
+        event = _found(store.set_answer(event_id, said.answer), event_id)
+        state.on_answer(event.feed, event.id, event.answer)
+        return _event_out(event)
 
     @router.get("/gaps")
     def gaps(feed: Feed = None, since: Since = None, limit: Limit = 100) -> list[GapOut]:

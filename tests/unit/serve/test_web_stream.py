@@ -55,6 +55,15 @@ def test_a_client_first_hears_how_all_feeds_are(service: LiveService) -> None:
     assert body["now"] == pytest.approx(time.time(), abs=WITHIN_S)
 
 
+def test_an_answer_is_told_to_all(service: LiveService) -> None:
+    service.store.record_event(make_event("a"))
+    with followed(service) as messages:
+        next(messages)
+        httpx.put(f"{service.url}/api/events/a/answer", json={"answer": "confirmed"}, trust_env=False)
+
+        assert next(messages) == ("answer", {"feed": "gate", "id": "a", "answer": "confirmed"})
+
+
 def test_what_happens_is_told_at_once_and_in_order(service: LiveService) -> None:
     with followed(service) as messages:
         next(messages)
