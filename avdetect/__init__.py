@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from avdetect.runtime.bundle import Bundle
     from avdetect.runtime.features import score_features
     from avdetect.runtime.pipeline import ScoreOptions, score, stream
+    from avdetect.runtime.prompts import Prompt
     from avdetect.runtime.result import ScoreResult
 
-__all__ = ["Bundle", "ScoreOptions", "ScoreResult", "__version__", "score", "score_features", "stream"]
+__all__ = ["Bundle", "Prompt", "ScoreOptions", "ScoreResult", "__version__", "score", "score_features", "stream"]
 
 __version__ = "0.1.0"
 
 # Loaded when first used: ``import avdetect`` costs nothing, and loads neither onnxruntime nor FFmpeg.
 _HOME = {
     "Bundle": "avdetect.runtime.bundle",
+    "Prompt": "avdetect.runtime.prompts",
     "ScoreOptions": "avdetect.runtime.pipeline",
     "ScoreResult": "avdetect.runtime.result",
     "score": "avdetect.runtime.pipeline",
