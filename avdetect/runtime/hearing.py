@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +18,6 @@ from avdetect.runtime.alignment import SoundModel, SoundStream, alignment_of
 from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
 from avdetect.runtime.result import Progress
 from avdetect.runtime.session import open_sessions
-from avdetect.search.catalogue import Maker
 from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.snippets.grid import stream_plan
 from avdetect.stage import Ahead, through
@@ -29,7 +26,7 @@ from avdetect.text.scoring import Floats, SoundTrace
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Ears", "Heard", "maker_of"]
+__all__ = ["Ears", "Heard"]
 
 _BATCH_SNIPPETS = 16
 _CHUNK_SNIPPETS = 64
@@ -126,25 +123,6 @@ class Ears:
                     if report is not None:
                         report(snippet.span.end_s)
         return gathered.heard()
-
-
-def maker_of(path: Path, manifest: Manifest) -> Maker:
-    """What traces made by the bundle at ``path`` depend on: the graphs that hear, and the grid.
-
-    Raises:
-        BundleError: it has no alignment.
-    """
-    alignment = alignment_of(path, manifest)
-    hashes = {entry.path: entry.sha256 for entry in manifest.files}
-    audio = None if manifest.audio is None else manifest.audio.model_dump(exclude={"graph"})
-    graphs = [hashes[part] for part in (manifest.audio and manifest.audio.graph, alignment.audio_graph) if part]
-    text = json.dumps({"hop_s": manifest.hop_s, "audio": audio, "graphs": graphs}, sort_keys=True)
-    return Maker(
-        bundle=f"{manifest.name} {manifest.version}",
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
-        hop_s=manifest.hop_s,
-        joint_dim=alignment.joint_dim,
-    )
 
 
 class _Gathered:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from avdetect.errors import SoundIndexError
+from avdetect.manifest import AlignmentSpec, Manifest
 
 __all__ = [
     "CATALOGUE_NAME",
@@ -46,13 +49,31 @@ class Maker:
     hop_s: float
     joint_dim: int
 
+    @staticmethod
+    def of(manifest: Manifest, alignment: AlignmentSpec) -> Maker:
+        """What traces depend on in a bundle: the graphs that hear, and the grid."""
+        hashes = {entry.path: entry.sha256 for entry in manifest.files}
+        audio = manifest.audio
+        parts = {
+            "hop_s": manifest.hop_s,
+            "encoder": None
+            if audio is None
+            else {**audio.model_dump(exclude={"graph"}), "sha256": hashes[audio.graph]},
+            "alignment": hashes[alignment.audio_graph],
+        }
+        return Maker(
+            bundle=f"{manifest.name} {manifest.version}",
+            sha256=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
+            hop_s=manifest.hop_s,
+            joint_dim=alignment.joint_dim,
+        )
+
     def agrees_with(self, other: Maker) -> bool:
         """Whether both hear the same; bundles of other names may."""
         return replace(self, bundle="") == replace(other, bundle="")
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """By what a changed file is known."""
 
     size_bytes: int
@@ -69,16 +90,21 @@ class Stamp:
         return cls(status.st_size, status.st_mtime_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A recording in the index."""
+class Entry(NamedTuple):
+    """A recording in the index: a row of the catalogue's columns."""
 
     path: str
     """Relative to the index's folder, with forward slashes; absolute where it lies on another drive."""
-    stamp: Stamp
+    size_bytes: int
+    modified_ns: int
     first_row: int
     num_snippets: int
     end_s: float
+
+    @property
+    def stamp(self) -> Stamp:
+        """Of the file that was heard."""
+        return Stamp(self.size_bytes, self.modified_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +114,32 @@ class Catalogue:
     maker: Maker
     generation: int
     """Which of the data files is meant; it changes when they are written anew."""
-    entries: tuple[Entry, ...]
-    """In the order of their rows."""
+    columns: Mapping[str, Sequence[Any]]
+    """The recordings in the order of their rows: a column for each field of ``Entry``."""
+
+    @staticmethod
+    def of(maker: Maker, generation: int, entries: Collection[Entry]) -> Catalogue:
+        """From rows."""
+        columns = {name: [entry[at] for entry in entries] for at, name in enumerate(Entry._fields)}
+        return Catalogue(maker, generation, columns)
+
+    def entries(self) -> Iterator[Entry]:
+        """Row by row."""
+        return map(Entry, *(self.columns[name] for name in Entry._fields))
 
     @property
     def num_rows(self) -> int:
-        """Up to the end of the last recording."""
-        return max((entry.first_row + entry.num_snippets for entry in self.entries), default=0)
+        """Of the data files, up to the end of the last recording."""
+        first_rows, num_snippets = self.columns["first_row"], self.columns["num_snippets"]
+        return int(first_rows[-1] + num_snippets[-1]) if first_rows else 0
 
     def as_json(self) -> str:
         """The file's content."""
-        columns = [
-            [
-                entry.path,
-                entry.stamp.size_bytes,
-                entry.stamp.modified_ns,
-                entry.first_row,
-                entry.num_snippets,
-                entry.end_s,
-            ]
-            for entry in self.entries
-        ]
         document = {
             "schema_version": SCHEMA_VERSION,
             "made_by": asdict(self.maker),
             "generation": self.generation,
-            "columns": ["path", "size_bytes", "modified_ns", "first_row", "num_snippets", "end_s"],
-            "recordings": columns,
+            "recordings": self.columns,
         }
         return json.dumps(document, separators=(",", ":")) + "\n"
 
@@ -154,14 +179,10 @@ def read_catalogue(folder: Path) -> Catalogue:
             "make it anew with `avdetect index --fresh`."
         )
     try:
-        maker = Maker(**document["made_by"])
-        entries = tuple(
-            Entry(path, Stamp(size, modified_ns), first_row, num_snippets, end_s)
-            for path, size, modified_ns, first_row, num_snippets, end_s in document["recordings"]
-        )
-        catalogue = Catalogue(maker, document["generation"], entries)
+        columns = {name: document["recordings"][name] for name in Entry._fields}
+        catalogue = Catalogue(Maker(**document["made_by"]), document["generation"], columns)
         _check(catalogue)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _damaged(folder, f"{CATALOGUE_NAME} does not hold what it should") from error
     return catalogue
 
@@ -190,12 +211,13 @@ def made_by_another(folder: Path, theirs: Maker, ours: Maker) -> SoundIndexError
 
 
 def _check(catalogue: Catalogue) -> None:
-    """Recordings lie one after the other."""
-    end = 0
-    for entry in catalogue.entries:
-        if entry.first_row < end or entry.num_snippets < 0:
-            raise ValueError(entry.path)
-        end = entry.first_row + entry.num_snippets
+    """All columns are as long, and recordings lie one after the other."""
+    if len({len(column) for column in catalogue.columns.values()}) > 1:
+        raise ValueError("columns of different lengths")
+    first_rows, num_snippets = (np.array(catalogue.columns[name], np.int64) for name in ("first_row", "num_snippets"))
+    ends = np.concatenate(([0], first_rows + num_snippets))
+    if (num_snippets < 0).any() or (first_rows < ends[:-1]).any():
+        raise ValueError("rows that overlap")
 
 
 def _damaged(folder: Path, what: str) -> SoundIndexError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,39 +11,12 @@ from numpy.typing import NDArray
 
 from avdetect.text.scoring import Floats, SoundTrace
 
-__all__ = ["Corpus", "Recording", "Times", "marked_salience"]
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A source that was heard, and where its trace lies."""
-
-    source: str
-    first_row: int
-    num_snippets: int
-    """0 where there is no sound."""
-    end_s: float
-    """When its last snippet ends: the others are as long as the hop."""
-
-    @property
-    def rows(self) -> slice:
-        """Of the corpus."""
-        return slice(self.first_row, self.first_row + self.num_snippets)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Times:
-    """When the snippets of a recording are."""
-
-    start_s: NDArray[np.float64]
-    """``(T,)``, seconds from the grid's origin."""
-    end_s: NDArray[np.float64]
-    """``(T,)``."""
+__all__ = ["Corpus", "marked_salience"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corpus:
-    """Recordings heard by the same alignment."""
+    """Recordings heard by the same alignment, M of them."""
 
     hop: Fraction
     """Seconds between snippets."""
@@ -51,36 +24,61 @@ class Corpus:
     """``(R, D)``, of unit length; zeros where there is no sound. Rows that no recording has mean nothing."""
     salience: Floats
     """``(R,)``; NaN where there is no sound."""
-    recordings: tuple[Recording, ...]
-    """In the order of their rows, which do not overlap."""
+    sources: Sequence[str]
+    """What they are called, M of them."""
+    first_rows: NDArray[np.int64]
+    """``(M,)``, ascending."""
+    num_snippets: NDArray[np.int64]
+    """``(M,)``; 0 where there is no sound. The rows of recordings do not overlap."""
+    ends_s: NDArray[np.float64]
+    """When their last snippets end, ``(M,)``; all others are as long as the hop."""
 
     @staticmethod
     def of(heard: Iterable[tuple[str, SoundTrace, float]], *, hop: Fraction, joint_dim: int) -> Corpus:
         """In memory: sources, what they left behind, and when they end."""
-        recordings: list[Recording] = []
-        traces: list[SoundTrace] = []
-        first_row = 0
+        sources, traces, ends_s = [], [], []
         for source, trace, end_s in heard:
-            recordings.append(Recording(source, first_row, len(trace.present), end_s))
+            sources.append(source)
             traces.append(trace)
-            first_row += len(trace.present)
+            ends_s.append(end_s)
         vectors = [np.zeros((0, joint_dim), np.float32), *(trace.vectors for trace in traces)]
         salience = [np.zeros(0, np.float32), *map(marked_salience, traces)]
-        return Corpus(hop, np.concatenate(vectors), np.concatenate(salience), tuple(recordings))
+        num_snippets = np.array([len(trace.present) for trace in traces], np.int64)
+        return Corpus(
+            hop=hop,
+            vectors=np.concatenate(vectors),
+            salience=np.concatenate(salience),
+            sources=sources,
+            first_rows=np.cumsum(num_snippets) - num_snippets,
+            num_snippets=num_snippets,
+            ends_s=np.array(ends_s, np.float64),
+        )
 
-    def trace(self, recording: Recording) -> SoundTrace:
-        """What ``recording`` left behind."""
-        salience = np.asarray(self.salience[recording.rows])
+    def chosen(self, names: Mapping[int, str]) -> Corpus:
+        """Some of the recordings, by number, under these names."""
+        numbers = np.array(sorted(names), np.int64)
+        return replace(
+            self,
+            sources=[names[number] for number in numbers.tolist()],
+            first_rows=self.first_rows[numbers],
+            num_snippets=self.num_snippets[numbers],
+            ends_s=self.ends_s[numbers],
+        )
+
+    def trace(self, recording: int) -> SoundTrace:
+        """What one of the recordings left behind."""
+        first = int(self.first_rows[recording])
+        rows = slice(first, first + int(self.num_snippets[recording]))
+        salience = np.asarray(self.salience[rows])
         present = ~np.isnan(salience)
-        vectors = np.asarray(self.vectors[recording.rows])
-        return SoundTrace(vectors, np.where(present, salience, np.float32(0)), present)
+        return SoundTrace(np.asarray(self.vectors[rows]), np.where(present, salience, np.float32(0)), present)
 
-    def times(self, recording: Recording) -> Times:
-        """When the snippets of ``recording`` are."""
-        borders = np.arange(recording.num_snippets + 1, dtype=np.float64) * float(self.hop)
-        if recording.num_snippets:
-            borders[-1] = recording.end_s
-        return Times(borders[:-1], borders[1:])
+    def times_s(self, recording: int) -> NDArray[np.float64]:
+        """Where the snippets of one of the recordings begin, and the last one ends: ``(T + 1,)``, from its origin."""
+        borders = np.arange(self.num_snippets[recording] + 1, dtype=np.float64) * float(self.hop)
+        if len(borders) > 1:
+            borders[-1] = self.ends_s[recording]
+        return borders
 
 
 def marked_salience(trace: SoundTrace) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from avdetect.search.query import Answer, Place, QueryOptions
+from avdetect.search.answer import Answer, Place, QueryOptions
 from avdetect.sinks.records import round_probability, round_time
 from avdetect.text.scoring import Story
 
@@ -53,7 +53,7 @@ def answer_document(
             "threshold": round_probability(options.rule.on),
             "top": options.top,
             "within_s": round_time(options.within_s) if is_story else None,
-            "at_least": options.needed(len(story.texts)) if is_story else None,
+            "at_least": options.needed(story) if is_story else None,
         },
         "num_recordings": answer.num_recordings,
         "heard_s": round_time(answer.heard_s),

@@ -16,8 +16,10 @@ question, which takes three times as long as the comparison itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -32,7 +34,7 @@ from avdetect.search.catalogue import (
     read_catalogue,
     stored_path,
 )
-from avdetect.search.corpus import Corpus, Recording
+from avdetect.search.corpus import Corpus
 from avdetect.text.scoring import Floats
 from avdetect.timebase import as_seconds
 
@@ -66,35 +68,59 @@ class SoundIndex:
         """What heard the recordings."""
         return self._catalogue.maker
 
-    def holds(self, source: str, stamp: Stamp) -> bool:
-        """Whether ``source`` was heard as it is now."""
-        entry = self._entries.get(stored_path(source, self.folder))
-        return entry is not None and entry.stamp == stamp
+    def corpus(self) -> Corpus:
+        """All that was heard; the arrays stay on disk until they are looked at."""
+        columns = self._catalogue.columns
+        return Corpus(
+            hop=as_seconds(self.maker.hop_s),
+            vectors=self._vectors,
+            salience=self._salience,
+            sources=_Located(self.folder, columns["path"]),
+            first_rows=np.array(columns["first_row"], np.int64),
+            num_snippets=np.array(columns["num_snippets"], np.int64),
+            ends_s=np.array(columns["end_s"], np.float64),
+        )
 
-    def corpus(self, sources: Iterable[str] | None = None) -> Corpus:
-        """What was heard of ``sources``, which it must hold, under these names; of all by default.
+    def number_of(self, source: str, stamp: Stamp) -> int | None:
+        """Which recording of the corpus ``source`` is, if it was heard as it is now."""
+        columns = self._catalogue.columns
+        number = self._numbers.get(stored_path(source, self.folder))
+        if number is None or stamp != Stamp(columns["size_bytes"][number], columns["modified_ns"][number]):
+            return None
+        return number
 
-        The arrays stay on disk until they are looked at.
-        """
-        if sources is None:
-            named = [(os.path.normpath(os.path.join(self.folder, path)), path) for path in self._entries]  # noqa: PTH118
-        else:
-            named = [(source, stored_path(source, self.folder)) for source in sources]
-        recordings = [
-            Recording(name, entry.first_row, entry.num_snippets, entry.end_s)
-            for name, entry in ((name, self._entries[path]) for name, path in named)
-        ]
-        recordings.sort(key=lambda one: one.first_row)
-        return Corpus(as_seconds(self.maker.hop_s), self._vectors, self._salience, tuple(recordings))
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {path: number for number, path in enumerate(self._catalogue.columns["path"])}
 
     def _open(self) -> None:
         self._catalogue = catalogue = read_catalogue(self.folder)
         check_data(self.folder, catalogue)
-        self._entries = {entry.path: entry for entry in catalogue.entries}
         vectors, salience = data_paths(self.folder, catalogue.generation)
         width = catalogue.maker.joint_dim
         self._vectors = _mapped(vectors, catalogue.num_rows * width).reshape(-1, width)
         self._salience = _mapped(salience, catalogue.num_rows)
+
+
+class _Located(Sequence[str]):
+    """Stored paths as they can be opened from here; of thousands, only those that are looked at are worked out."""
+
+    def __init__(self, folder: Path, paths: Sequence[str]) -> None:
+        self._folder = folder
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        located = os.path.normpath(os.path.join(self._folder, self._paths[at]))  # noqa: PTH118 - see Stamp
+        return os.path.abspath(located) if located.startswith(os.pardir) else located  # noqa: PTH100
 
 
 def _mapped(path: Path, num_values: int) -> Floats:

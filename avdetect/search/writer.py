@@ -135,7 +135,7 @@ class IndexWriter:
             for file in self._data:
                 file.flush()
                 os.fsync(file.fileno())
-            catalogue = Catalogue(self._maker, self._generation, tuple(self._entries.values()))
+            catalogue = Catalogue.of(self._maker, self._generation, self._entries.values())
             with replacing(self.folder / CATALOGUE_NAME) as temporary:
                 temporary.write_text(catalogue.as_json(), "ascii")
         self._saved = time.monotonic()
@@ -147,7 +147,7 @@ class IndexWriter:
         catalogue = read_catalogue(self.folder)
         if not self._maker.agrees_with(catalogue.maker):
             raise made_by_another(self.folder, catalogue.maker, self._maker)
-        self._entries = {entry.path: entry for entry in catalogue.entries}
+        self._entries = {entry.path: entry for entry in catalogue.entries()}
         self._num_rows = catalogue.num_rows
         self._generation = catalogue.generation
         check_data(self.folder, catalogue)
@@ -163,7 +163,7 @@ class IndexWriter:
             for file, width, content in zip(self._data, self._widths, rows, strict=True):
                 file.seek(self._num_rows * width)
                 file.write(content)
-        self._entries[path] = Entry(path, stamp, self._num_rows, num_snippets, end_s)
+        self._entries[path] = Entry(path, *stamp, self._num_rows, num_snippets, end_s)
         self._num_rows += num_snippets
 
     @property

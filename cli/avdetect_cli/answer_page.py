@@ -9,7 +9,8 @@ from avdetect.errors import MediaError
 from avdetect.events.event import Event
 from avdetect.media.packets import MediaInfo
 from avdetect.media.source import probe
-from avdetect.search.query import Place, relevance_curve
+from avdetect.search.answer import Place
+from avdetect.search.query import relevance_curve
 from avdetect.sinks.report import ReportEntry, write_report
 from avdetect_cli.asking import Asked
 
@@ -30,14 +31,19 @@ def write_answer_page(target: Path, asked: Asked, text: str) -> None:
         places.setdefault(place.source, []).append(place)
     if not places and asked.answer.nearest is not None:
         places[asked.answer.nearest.source] = []
-    recordings = {one.source: (corpus, one) for corpus in asked.corpora for one in corpus.recordings}
+    numbers = {
+        source: (corpus, number)
+        for corpus in asked.corpora
+        for number, source in enumerate(corpus.sources)
+        if source in places
+    }
     entries = []
     for source, found in places.items():
         path = Path(source)
-        corpus, recording = recordings[source]
+        corpus, number = numbers[source]
         entries.append(
             ReportEntry(
-                curve=relevance_curve(corpus, recording, asked.story, asked.spec),
+                curve=relevance_curve(corpus, number, asked.story, asked.spec),
                 events=sorted(_events(found, float(corpus.hop) / 2), key=lambda event: event.start_s),
                 media=_probe(source),
                 notes=(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from avdetect.search.query import Answer, HeardPhrase, Place, QueryOptions
+from avdetect.search.answer import HeardPhrase, Place
 from avdetect_cli.asking import Asked
 from avdetect_cli.values import show_duration, show_time
 
@@ -20,7 +20,7 @@ def answer_lines(asked: Asked, *, elapsed_s: float) -> Iterator[str]:
     material = f"{answer.num_recordings} recording{'' if answer.num_recordings == 1 else 's'}"
     material += f" ({show_duration(answer.heard_s)})"
     if not answer.places:
-        yield f"Nothing found in {material}.{_nearest(answer, options)}"
+        yield f"Nothing found in {material}.{_nearest(asked)}"
         return
     yield from _table(answer.places)
     count = f"{len(answer.places)} place{'' if len(answer.places) == 1 else 's'}"
@@ -53,17 +53,17 @@ def _when(phrase: HeardPhrase) -> str:
     return "-" if phrase.time_s is None else show_time(phrase.time_s)
 
 
-def _nearest(answer: Answer, options: QueryOptions) -> str:
-    place = answer.nearest
+def _nearest(asked: Asked) -> str:
+    place, options = asked.answer.nearest, asked.options
     if place is None:
-        return " There is no sound in them." if answer.num_recordings else ""
+        return " There is no sound in them." if asked.answer.num_recordings else ""
     if place.fit is None:
         return (
             f" The nearest was {place.score:.2f} at {show_time(place.peak_s)} in {place.source}; a place needs "
             f"{options.rule.on:.2f}."
         )
     heard = [phrase for phrase in place.phrases if phrase.relevance >= options.rule.on]
-    needed = options.needed(len(place.phrases))
+    needed = options.needed(asked.story)
     order = " in the order told" if options.in_order else ""
     return (
         f" The nearest was around {show_time(place.peak_s)} in {place.source}, with {len(heard)} of "

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from avdetect.errors import UsageError
 from avdetect.events.rules import with_overrides
 from avdetect.manifest import AlignmentSpec, EventRule
-from avdetect.runtime.alignment import alignment_of, open_text_model
-from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
-from avdetect.runtime.hearing import Ears, maker_of
+from avdetect.runtime.alignment import TextModel, alignment_of
+from avdetect.runtime.bundle_files import BundleFiles
+from avdetect.search.answer import Answer, QueryOptions
 from avdetect.search.catalogue import Maker, Stamp, made_by_another
 from avdetect.search.corpus import Corpus
 from avdetect.search.index import INDEX_NAME, SoundIndex, is_index
-from avdetect.search.query import Answer, QueryOptions, ask
+from avdetect.search.query import ask
 from avdetect.text.scoring import SoundTrace, Story
-from avdetect_cli.hearing import hear_all
 from avdetect_cli.inputs import STDIN, find_sources, is_url
 from avdetect_cli.training import say
 
@@ -62,27 +61,40 @@ class Asked:
 
 
 def ask_paths(
-    paths: Sequence[str], text: str, wishes: Wishes, *, bundle: Path | None, device: str, jobs: int, quiet: bool
+    paths: Sequence[str],
+    text: str,
+    wishes: Wishes,
+    files: BundleFiles,
+    loading: Future[TextModel],
+    *,
+    device: str,
+    jobs: int,
+    quiet: bool,
 ) -> Asked:
     """Ask ``text`` of what ``paths`` stand for.
+
+    Args:
+        paths: files, folders and indexes.
+        text: a phrase or a story.
+        wishes: what counts as a place.
+        files: of the bundle.
+        loading: its text side, being opened.
+        device: what new recordings are heard on.
+        jobs: how many of them at once.
+        quiet: say nothing beside the answer.
 
     Raises:
         AvdetectError: something is wrong that has nothing to do with a single recording.
     """
-    with (
-        open_bundle_files(default_bundle_path() if bundle is None else bundle) as files,
-        ThreadPoolExecutor(1) as opener,
-    ):
-        loading = opener.submit(open_text_model, files)  # beside the search for material
-        maker = maker_of(files.path, files.manifest)
-        material = _gather(paths, maker)
-        story = loading.result().story(text)
     spec = alignment_of(files.path, files.manifest)
+    maker = Maker.of(files.manifest, spec)
     options = wishes.options(spec.prompt_rule)
+    material = _gather(paths, maker)
+    story = loading.result().story(text)
     options.check(story)
     corpora, errors = list(material.corpora), list(material.problems)
     if material.unheard:
-        heard, failures = _hear(material.unheard, Ears.open(bundle, device=device), jobs=jobs, quiet=quiet)
+        heard, failures = _hear(material.unheard, files.path, device=device, jobs=jobs, quiet=quiet)
         corpora.append(heard)
         errors += failures
     return Asked(
@@ -96,10 +108,14 @@ def ask_paths(
     )
 
 
-def _hear(sources: Sequence[str], ears: Ears, *, jobs: int, quiet: bool) -> tuple[Corpus, list[str]]:
+def _hear(sources: Sequence[str], bundle: Path, *, device: str, jobs: int, quiet: bool) -> tuple[Corpus, list[str]]:
     """What ``sources`` leave behind, and why some leave nothing."""
+    from avdetect.runtime.hearing import Ears  # where an index has it all, there is no time to import this
+    from avdetect_cli.hearing import hear_all
+
     count = "1 recording is" if len(sources) == 1 else f"{len(sources)} recordings are"
     say(f"{count} heard first; after `avdetect index` a question takes no time.", quiet=quiet)
+    ears = Ears.open(bundle, device=device)
     heard: list[tuple[str, SoundTrace, float]] = []
     failures: list[str] = []
     for one in hear_all(sources, ears, jobs=jobs, quiet=quiet):
@@ -134,19 +150,19 @@ def _gather(paths: Sequence[str], maker: Maker) -> _Material:
     if any(is_url(source) or source == STDIN for source in sources):
         raise UsageError("a question is asked of files, folders and indexes, not of a URL or standard input.")
     corpora = [_opened(Path(path), maker).corpus() for path in named]
-    taken = {os.path.abspath(one.source) for corpus in corpora for one in corpus.recordings}  # noqa: PTH100
-    held: dict[SoundIndex, list[str]] = {}
-    unheard = []
-    indexes = _Indexes(maker)
+    taken = {os.path.abspath(source) for corpus in corpora if sources for source in corpus.sources}  # noqa: PTH100
+    indexes, unheard = _Indexes(maker), []
+    held: dict[SoundIndex, dict[int, str]] = {}
     for source in sources:
         if os.path.abspath(source) in taken:  # noqa: PTH100
             continue
         index = indexes.above(source)
-        if index is not None and _holds(index, source):
-            held.setdefault(index, []).append(source)
-        else:
+        number = None if index is None else _number_of(index, source)
+        if index is None or number is None:
             unheard.append(source)
-    corpora += [index.corpus(chosen) for index, chosen in held.items()]
+        else:
+            held.setdefault(index, {})[number] = source
+    corpora += [index.corpus().chosen(names) for index, names in held.items()]
     return _Material(tuple(corpora), tuple(unheard), tuple(str(error) for _, error in problems))
 
 
@@ -178,8 +194,8 @@ def _opened(folder: Path, maker: Maker) -> SoundIndex:
     return index
 
 
-def _holds(index: SoundIndex, source: str) -> bool:
+def _number_of(index: SoundIndex, source: str) -> int | None:
     try:
-        return index.holds(source, Stamp.of(source))
+        return index.number_of(source, Stamp.of(source))
     except OSError:
-        return False
+        return None  # whoever hears it will say why

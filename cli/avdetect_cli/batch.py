@@ -80,16 +80,20 @@ def in_order(
                 early[index] = outcome
             yield early.pop(number)
     except KeyboardInterrupt:
-        cancel.set()
-        for worker in workers:
-            worker.join(_STOPPING_S)
+        _stop(workers, cancel)
         while not finished.empty():
             index, outcome = finished.get()
             early[index] = outcome
         yield from (early[index] for index in sorted(early))
         raise
     finally:
-        cancel.set()
+        _stop(workers, cancel)  # also where who asked has had enough: a thread that runs on would abort the exit
+
+
+def _stop(workers: Sequence[threading.Thread], cancel: threading.Event) -> None:
+    cancel.set()
+    for worker in workers:
+        worker.join(_STOPPING_S)
 
 
 def _work_off(

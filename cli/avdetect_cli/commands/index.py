@@ -41,8 +41,10 @@ def index(
     Give the same command again to bring an index up to date: what has not changed is not heard again, what has gone is
     dropped. An interrupted run keeps what it has heard. An hour takes 3 MB.
     """
+    from avdetect.runtime.alignment import alignment_of
     from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-    from avdetect.runtime.hearing import Ears, maker_of
+    from avdetect.runtime.hearing import Ears
+    from avdetect.search.catalogue import Maker
     from avdetect.search.writer import IndexWriter
     from avdetect_cli.delivery import FAILED
     from avdetect_cli.hearing import hear_all
@@ -59,7 +61,9 @@ def index(
     started, num_heard, heard_s = time.monotonic(), 0, 0.0
     if sources:
         location = default_bundle_path() if bundle is None else bundle
-        with IndexWriter(folder, maker_of(location, read_manifest(location)), fresh=fresh) as writer:
+        manifest = read_manifest(location)
+        maker = Maker.of(manifest, alignment_of(location, manifest))
+        with IndexWriter(folder, maker, fresh=fresh) as writer:
             # A folder that is empty may be a disk that is not there: nothing is dropped for its sake.
             failed = {path for path, _ in problems}
             num_dropped = writer.drop_vanished([path for path in paths if path not in failed], sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,10 +102,18 @@ def query(
         _check_target(target, option, suffixes)
     within_s = parse_time(within, "--within")
 
-    from avdetect_cli.asking import Wishes, ask_paths
+    from avdetect.runtime.alignment import open_text_model
+    from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
 
-    wishes = Wishes(in_order=order, within_s=within_s, at_least=at_least, threshold=threshold, top=top)
-    asked = ask_paths(paths, text, wishes, bundle=bundle, device=device, jobs=jobs, quiet=quiet)
+    with (
+        open_bundle_files(default_bundle_path() if bundle is None else bundle) as files,
+        ThreadPoolExecutor(1) as opener,  # onnxruntime opens the graphs while Python imports the rest
+    ):
+        loading = opener.submit(open_text_model, files)
+        from avdetect_cli.asking import Wishes, ask_paths
+
+        wishes = Wishes(in_order=order, within_s=within_s, at_least=at_least, threshold=threshold, top=top)
+        asked = ask_paths(paths, text, wishes, files, loading, device=device, jobs=jobs, quiet=quiet)
     if json or output is not None:
         _write_document(asked, text, output)
     if report is not None:

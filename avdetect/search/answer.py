@@ -1,0 +1,103 @@
+"""A question's options and its answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from avdetect.errors import UsageError
+from avdetect.manifest import EventRule
+from avdetect.text.scoring import Story
+
+__all__ = ["Answer", "HeardPhrase", "Place", "QueryOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOptions:
+    """What the user chooses."""
+
+    rule: EventRule
+    """What makes places of relevance; of it, a story needs ``on`` alone."""
+    top: int = 20
+    """How many places are wanted."""
+    in_order: bool = False
+    """Whether the phrases of a story must be heard in its order."""
+    within_s: float = 300.0
+    """How long a passage of a story may be; a longer recording is compared with it in stretches of this length."""
+    at_least: int | None = None
+    """How many phrases of a story a passage must hold; ``None`` for two thirds of them, but two."""
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise UsageError(f"top must be at least 1, got {self.top}.")
+        if not self.within_s > 0:
+            raise UsageError(f"within must be above zero, got {self.within_s:g} s.")
+        if self.at_least is not None and self.at_least < 1:
+            raise UsageError(f"a passage must hold at least 1 phrase, got {self.at_least}.")
+
+    def check(self, story: Story) -> None:
+        """Whether ``story`` can be asked so.
+
+        Raises:
+            UsageError: the order of one phrase is asked for, or more phrases than there are.
+        """
+        told = len(story.texts)
+        if self.in_order and told == 1:
+            raise UsageError(
+                f"--order needs several phrases, and {story.texts[0]!r} is one: join them by 'then', 'before' or "
+                "'after'."
+            )
+        if self.at_least is not None and self.at_least > told:
+            raise UsageError(f"--at-least {self.at_least} is more than the text has phrases: it has {told}.")
+
+    def needed(self, story: Story) -> int:
+        """How many phrases of ``story`` a passage must hold."""
+        if self.at_least is not None:
+            return self.at_least
+        told = len(story.texts)
+        return min(max(math.ceil(2 * told / 3), 2), told)
+
+
+@dataclass(frozen=True, slots=True)
+class HeardPhrase:
+    """A phrase in a place."""
+
+    text: str
+    relevance: float
+    """Of the snippet that it is most heard in; 0 where it is not heard."""
+    time_s: float | None
+    """The middle of that snippet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where what was asked for is heard."""
+
+    source: str
+    start_s: float
+    """Seconds from the grid's origin."""
+    end_s: float
+    score: float
+    """Of one phrase, its highest smoothed relevance; of a story, the mean relevance of its phrases."""
+    peak_s: float
+    """Middle of the most relevant snippet."""
+    phrases: tuple[HeardPhrase, ...]
+    """All that was asked for, as told."""
+    fit: float | None
+    """How well the recording, or the stretch of it around a passage, fits a story as a whole; ``None`` for a phrase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found."""
+
+    phrases: tuple[str, ...]
+    """What was asked for, as it was understood."""
+    places: tuple[Place, ...]
+    """The best first: of a phrase by score, of a story by fit."""
+    nearest: Place | None
+    """What came nearest, where nothing was found and there is any sound."""
+    num_recordings: int
+    """Asked."""
+    heard_s: float
+    """How long they are together."""
