@@ -201,6 +201,30 @@ def test_sinks_are_replaced_without_a_sensor_changing(shots: Path, tmp_path: Pat
         assert "OFF" not in states[states.index("ON") :]
 
 
+@pytest.mark.skipif(MOSQUITTO is None, reason="needs mosquitto")
+def test_prompts_are_classes_of_page_sensors_and_events(media: MediaFactory, tmp_path: Path, broker: Mosquitto) -> None:
+    siren = media.ffmpeg("serve-siren.ts", "-ss", "12", "-t", "5", "-i", DEMO, "-c:v", "libx264", "-c:a", "aac")
+    prompts = '[prompts]\nalarm = ["a smoke alarm beeps", "a siren wails"]\ndog = "a dog barks"\n'
+    mqtt = f'[sinks.home]\ntype = "mqtt"\nhost = "127.0.0.1"\nport = {broker.port}\nhome_assistant = true\n'
+    config = prompts + CONFIG.replace("{media}", str(siren)) + 'classes = ["alarm", "siren"]\n' + mqtt
+    with serving(tmp_path, config) as service:
+        service.wait_for(lambda: service.delivered(kind="event", stage="opened", **{"class": "alarm"}))
+        [lobby] = json.loads(service.get("/api/feeds"))
+        metrics = service.get("/metrics")
+        service.wait_for(lambda: "avdetect/lobby/alarm/state" in retained(broker.port))
+        discovered = {topic for topic in retained(broker.port) if topic.endswith("/config")}
+
+        path = tmp_path / "cameras.toml"
+        path.write_text(path.read_text().replace("a dog barks", "a cat meows"))
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for(lambda: service.says("a change of [prompts] needs a restart."))
+
+    assert [entry["name"] for entry in lobby["classes"]] == ["siren", "alarm"]
+    assert 'class="alarm"' in metrics
+    assert any("alarm" in topic for topic in discovered)
+    assert not any("dog" in topic for topic in discovered)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_to_stop_while_it_loads_ends_it_quietly(shots: Path, tmp_path: Path) -> None:
     with serving(tmp_path, CONFIG.replace("{media}", str(shots))) as service:
