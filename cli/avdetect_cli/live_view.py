@@ -19,7 +19,7 @@ from avdetect.events.feed_event import FeedEvent, FeedGap
 from avdetect.serve.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
 from avdetect.sinks.records import json_line
 from avdetect.timebase import Span
-from avdetect_cli.looks import CARRIED, can_encode, class_colour
+from avdetect_cli.looks import CARRIED, can_encode, class_colour, class_label
 from avdetect_cli.timeline import (
     ASCII_LEVELS,
     BLOCK_LEVELS,
@@ -127,14 +127,14 @@ class LinesView(EngineListener):
         return Text.assemble(
             (f"{event.started_at:%H:%M:%SZ}  ", "bright_black"),
             f"{event.stage:<7} ",
-            (f"{found.label:<{self._label_width}}", class_colour(self._classes, found.label)),
+            (f"{class_label(found.label):<{self._label_width}}", class_colour(self._classes, found.label)),
             f"  {found.confidence:.2f}  {CARRIED[found.modality]:<5}  {span}",
             ("  interrupted" if event.interrupted else "", "yellow"),
         )
 
     @property
     def _label_width(self) -> int:
-        return max(map(len, self._classes))
+        return max(len(class_label(name)) for name in self._classes)
 
     def _note(self, head: str, message: str) -> None:
         self._print(Text.assemble((f"{head}  ", "bright_black"), (message, "yellow")))
@@ -238,7 +238,7 @@ class LiveView(LinesView):
             own = [event.event for event in self._events.values() if event.event.label == name]
             peaks = column_peaks(start_s, ends_s, values[:, column], span, num_columns)
             bars = draw_levels(peaks, ASCII_LEVELS if self._ascii else BLOCK_LEVELS)
-            line = Text(f"  {name:>{self._label_width}}  ")
+            line = Text(f"  {class_label(name):>{self._label_width}}  ")
             inside = columns_in_events(own, span, num_columns).tolist()
             for bar, bold in zip(bars, inside, strict=True):
                 line.append(bar, f"bold {class_colour(self._classes, name)}" if bold else "bright_black")

@@ -15,7 +15,7 @@ from avdetect.events.event import Event
 from avdetect.media.packets import MediaInfo
 from avdetect.timebase import Span
 from avdetect_cli.finding import Finding
-from avdetect_cli.looks import CARRIED, can_encode, class_colour
+from avdetect_cli.looks import CARRIED, can_encode, class_colour, class_label
 from avdetect_cli.timeline import (
     ASCII_LEVELS,
     BLOCK_LEVELS,
@@ -74,7 +74,7 @@ class Summary:
 
     def _timeline(self, curve: ScoreCurve, events: Sequence[Event], span: Span) -> Iterator[Text]:
         shown = _rows(curve, events)
-        label_width = max(len(curve.classes[row]) for row in shown)
+        label_width = max(len(class_label(curve.classes[row])) for row in shown)
         num_columns = max(min(self._console.width - label_width - 9, _MAX_COLUMNS), _MIN_COLUMNS)
         known = curve.present.any(axis=1)
         values = curve.scores.astype("float32", copy=True)
@@ -84,7 +84,7 @@ class Summary:
             own = [event for event in events if event.label == name]
             peaks = column_peaks(curve.start_s, curve.end_s, values[:, row], span, num_columns)
             bars = draw_levels(peaks, ASCII_LEVELS if self._ascii else BLOCK_LEVELS)
-            line = Text(f"  {name:>{label_width}}  ")
+            line = Text(f"  {class_label(name):>{label_width}}  ")
             columns = zip(bars, columns_in_events(own, span, num_columns).tolist(), strict=True)
             for inside, stretch in groupby(columns, key=itemgetter(1)):
                 line.append(
@@ -108,7 +108,7 @@ class Summary:
         )
         times = [(show_time(event.start_s), show_time(event.end_s)) for event in listed]
         time_width = max(5, *(len(end) for _, end in times))
-        label_width = max(5, *(len(event.label) for event in listed))
+        label_width = max(5, *(len(class_label(event.label)) for event in listed))
         yield Text(
             f"  {'start':>{time_width}}  {'end':>{time_width}}  {'class':<{label_width}}  confidence  by",
             "bright_black",
@@ -116,7 +116,7 @@ class Summary:
         for event, (start, end) in zip(listed, times, strict=True):
             yield Text.assemble(
                 f"  {start:>{time_width}}  {end:>{time_width}}  ",
-                (f"{event.label:<{label_width}}", class_colour(curve.classes, event.label)),
+                (f"{class_label(event.label):<{label_width}}", class_colour(curve.classes, event.label)),
                 f"  {event.confidence:>10.2f}  {CARRIED[event.modality]}",
             )
         if len(listed) < len(events):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -55,6 +56,15 @@ def test_only_classes_with_events_have_a_row() -> None:
 
     assert rows.count("gunshot") == 1
     assert "scream" not in rows
+
+
+def test_a_class_that_is_called_by_a_long_phrase_leaves_room_for_its_curve() -> None:
+    phrase = "the long and loud wail of a fire engine that passes by"
+    prompted = replace(curve(64), classes=("gunshot", phrase))
+    lines = shown(Finding("a.mp4", prompted, (Event(phrase, 0.0, 1.0, 0.5, 0.9, "audio"),)))
+
+    assert lines[2].startswith("  the long and loud wail of a f...  ")
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_the_columns_of_an_event_are_coloured() -> None:
