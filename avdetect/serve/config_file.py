@@ -39,7 +39,7 @@ from avdetect.serve.toml_lines import KeyLines, KeyPath
 if TYPE_CHECKING:
     from avdetect.runtime.prompts import Prompt
 
-__all__ = ["CLIPS_FOLDER", "STORE_FILE", "LoadedConfig", "load_config"]
+__all__ = ["CLIPS_FOLDER", "STORE_FILE", "LoadedConfig", "load_config", "read_config"]
 
 CLIPS_FOLDER = "clips"
 """In the store's folder."""
@@ -106,12 +106,61 @@ class _Mistake:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A configuration as it is written."""
+
+    path: Path
+    text: str
+    document: Mapping[str, Any]
+    config: Config
+
+    @property
+    def folder(self) -> Path:
+        """From which paths count."""
+        return self.path.resolve().parent
+
+    def misuse(self, mistakes: Sequence[_Mistake]) -> UsageError:
+        """All mistakes, with their lines."""
+        return _misuse(self.path, self.text, mistakes)
+
+
+def read_config(path: Path) -> Config:
+    """Read what is set in the configuration at ``path``, but look neither for credentials nor at the bundle.
+
+    Raises:
+        UsageError: all that can be seen to be wrong so, a line each.
+    """
+    return _read(path).config
+
+
 def load_config(path: Path) -> LoadedConfig:
     """Read the configuration at ``path``. Paths in it count from its folder.
 
     Raises:
         UsageError: all its mistakes, a line each.
     """
+    file = _read(path)
+    config = file.config
+    bundle = config.model.bundle or default_bundle_path()
+    try:
+        manifest = read_manifest(bundle)
+    except BundleError as error:
+        raise file.misuse([_Mistake(("model", "bundle"), str(error))]) from error
+    mistakes = list(_missing_credentials(config, file.document))
+    prompts = _prompts(config, bundle, manifest, mistakes)
+    feeds = tuple(
+        spec
+        for name, feed in config.feeds.items()
+        if (spec := _feed(name, feed, config, manifest, file.folder, mistakes)) is not None
+    )
+    token = _token(config.web, mistakes)
+    if mistakes:
+        raise file.misuse(mistakes)
+    return LoadedConfig(config, manifest, prompts, feeds, token)
+
+
+def _read(path: Path) -> _File:
     try:
         text = path.read_text("utf-8")
         document = tomllib.loads(text)
@@ -129,23 +178,7 @@ def load_config(path: Path) -> LoadedConfig:
         raise _misuse(path, text, found) from None  # its message would show what was set
     # The default counts from there as well.
     store = config.store.model_copy(update={"folder": folder / config.store.folder})
-    config = config.model_copy(update={"store": store})
-    bundle = config.model.bundle or default_bundle_path()
-    try:
-        manifest = read_manifest(bundle)
-    except BundleError as error:
-        raise _misuse(path, text, [_Mistake(("model", "bundle"), str(error))]) from error
-    mistakes = list(_missing_credentials(config, document))
-    prompts = _prompts(config, bundle, manifest, mistakes)
-    feeds = tuple(
-        spec
-        for name, feed in config.feeds.items()
-        if (spec := _feed(name, feed, config, manifest, folder, mistakes)) is not None
-    )
-    token = _token(config.web, mistakes)
-    if mistakes:
-        raise _misuse(path, text, mistakes)
-    return LoadedConfig(config, manifest, prompts, feeds, token)
+    return _File(path, text, document, config.model_copy(update={"store": store}))
 
 
 def _words(document: Mapping[str, Any]) -> dict[str, Any]:

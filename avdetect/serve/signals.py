@@ -66,26 +66,34 @@ def orders_by_signal() -> Iterator[Orders]:
     """Orders that SIGHUP, SIGTERM and Ctrl-C give.
 
     To be entered before anything is loaded: to read the configuration again is remembered until there is a service that
-    can. To stop ends the loading; the body of the ``with`` is left then, quietly.
+    can. To stop ends the loading; the body of the ``with`` is left then, quietly. SIGHUP is taken even where it was
+    ignored from the start, as ``nohup`` has it: it ends nothing.
     """
     orders = Orders()
-    handlers = stop_or_abort(orders.stop, orders.abort)
-    if hasattr(signal, "SIGHUP"):
-        handlers[signal.SIGHUP] = lambda: orders.give(Order.RELOAD)
-    with suppress(_StoppedEarly), on_signals(handlers):
+    hang_up = {signal.SIGHUP: lambda: orders.give(Order.RELOAD)} if hasattr(signal, "SIGHUP") else {}
+    with (
+        suppress(_StoppedEarly),
+        on_signals(hang_up, even_ignored=True),
+        on_signals(stop_or_abort(orders.stop, orders.abort)),
+    ):
         yield orders
 
 
 @contextmanager
-def on_signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
-    """Call a function, which must not block, when a signal comes. One that was ignored from the start stays ignored."""
+def on_signals(handlers: Mapping[signal.Signals, Callable[[], None]], *, even_ignored: bool = False) -> Iterator[None]:
+    """Call a function, which must not block, when a signal comes.
+
+    Args:
+        handlers: by signal.
+        even_ignored: also take signals that were ignored from the start, which otherwise stay so.
+    """
     before = {number: signal.getsignal(number) for number in handlers}
 
     def take(number: int, _frame: FrameType | None) -> None:
         handlers[signal.Signals(number)]()
 
     for number in handlers:
-        if before[number] is not signal.SIG_IGN:
+        if even_ignored or before[number] is not signal.SIG_IGN:
             signal.signal(number, take)
     try:
         yield

@@ -24,11 +24,12 @@ def run(*arguments: str | Path, expect: int = 0) -> Result:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of a store, with a configuration that names it: pre-roll and post-roll are a minute."""
+    """Of a store, with a configuration that names it: pre-roll and post-roll are a minute; its password is not here."""
     folder = tmp_path / "data"
     (folder / CLIPS_FOLDER).mkdir(parents=True)
     (tmp_path / "live.toml").write_text(
-        '[store]\nfolder = "data"\n[clips]\npre_roll_s = 60\npost_roll_s = 60\n[feeds.gate]\nurl = "rtsp://h/1"\n'
+        '[store]\nfolder = "data"\n[clips]\npre_roll_s = 60\npost_roll_s = 60\n'
+        '[feeds.gate]\nurl = "rtsp://h/1"\nusername = "me"\npassword_env = "NOT_SET_HERE"\n'
     )
     return folder
 

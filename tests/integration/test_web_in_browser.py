@@ -187,6 +187,15 @@ def test_an_answer_that_could_not_be_stored_is_not_shown_as_if_it_were(page: Bro
     page.complaints()  # the answer 404 is one
 
 
+def test_a_long_list_scrolls_by_itself_and_the_page_stays(page: Browser, service: LiveService) -> None:
+    for number in range(30):
+        service.report(make_event(f"more-{number}"))
+    page.wait_for("document.querySelectorAll('.event').length === 33")
+
+    assert page.run("return document.documentElement.scrollHeight <= innerHeight")
+    assert page.run("const list = document.querySelector('#event-list'); return list.scrollHeight > list.clientHeight")
+
+
 def test_an_event_appears_grows_and_closes_while_one_looks(page: Browser, service: LiveService) -> None:
     started = datetime.now(UTC)
     service.report(make_event("new", stage="opened", started_at=started, label="scream"))

@@ -279,7 +279,7 @@ function summarise() {
   form.querySelector("output").textContent = form.confidence.value === "0" ? "any" : `${Math.round(form.confidence.value * 100)} %`;
   $("filter-count").hidden = !set;
   $("filter-count").textContent = set;
-  $("events-summary").textContent = events.length ? `${events.length}${more} shown, ${unanswered} not answered` : "";
+  $("events-summary").textContent = events.length ? `${events.length}${more} shown, ${unanswered} unanswered` : "";
   $("tab-events-count").textContent = unanswered ? `${unanswered}${more}` : "";
   $("more").hidden = !cursor;
   $("no-events").hidden = events.length > 0;
