@@ -13,14 +13,16 @@ import torch
 from typer.testing import CliRunner
 
 import avdetect
-from avdetect.errors import BundleError, OutputError, UsageError
+from avdetect.errors import BundleError, CheckpointError, OutputError, UsageError
 from avdetect.manifest import EventRule
+from avdetect.models.alignment import AlignmentConfig, AlignmentNet
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import read_manifest, verify
 from avdetect.runtime.prompts import Prompt, parse_prompts
 from avdetect.training.checkpoint import Checkpoint, save_checkpoint
 from avdetect.training.extract import fingerprint
+from avdetect.training.text.checkpoint import AlignmentCheckpoint, save_alignment
 from avdetect_cli.app import app
 from avdetect_export.bundle_export import ExportOptions, WordOptions, export_bundle
 from tests.synth.media import MediaFactory
@@ -179,3 +181,48 @@ def test_a_prompt_is_given_the_rule_of_prompts(baked: Path) -> None:
     manifest = read_manifest(baked)
     assert manifest.alignment is not None
     assert {spec.rule for spec in manifest.prompted_classes} == {manifest.alignment.prompt_rule} == {EventRule()}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_another_alignment_comes_with_its_text_encoder_and_places_prompts_anew(
+    worded: Path, baked: Path, tmp_path: Path
+) -> None:
+    base = read_manifest(baked)
+    torch.manual_seed(1)
+    network = AlignmentNet(
+        AlignmentConfig(audio_dim=base.audio_dim, text_dim=384, joint_dim=5, hidden_dim=8, num_heads=2)
+    ).eval()
+    notes = {
+        "encoders": fingerprint(base),
+        "config": {"recipe": {}, "run": {"seed": 1}},
+        "num_scenes": 0,
+        "num_pairs": 0,
+    }
+    trained = tmp_path / "alignment.safetensors"
+    save_alignment(AlignmentCheckpoint(network, None, notes), trained)
+
+    manifest = export_bundle(None, tmp_path / "mine", base=baked, words=WordOptions(alignment=trained))
+
+    verify(tmp_path / "mine")
+    assert manifest.alignment is not None
+    assert base.alignment is not None
+    assert (manifest.alignment.joint_dim, manifest.alignment.prompt_rule) == (5, base.alignment.prompt_rule)
+    asked = Bundle.load(tmp_path / "mine", prompts=parse_prompts(["a dog barks"]), device="cpu").manifest
+    assert asked.class_names == (*base.class_names, "a dog barks")
+    prompts = [spec.prompt for spec in manifest.prompted_classes if spec.prompt is not None]
+    assert [prompt.phrases for prompt in prompts] == [("glass breaks",), ("the alarm beeps", "the alarm rings")]
+    assert {len(prompt.vector) for prompt in prompts} == {5}
+
+
+def test_an_alignment_for_other_encoders_is_refused(worded: Path, tmp_path: Path) -> None:
+    network = AlignmentNet(AlignmentConfig(audio_dim=4, text_dim=6, joint_dim=5, hidden_dim=8, num_heads=2)).eval()
+    save_alignment(AlignmentCheckpoint(network, None, {"encoders": "others"}), tmp_path / "alignment.safetensors")
+
+    with pytest.raises(CheckpointError, match="was trained with other encoders than those of"):
+        export_bundle(
+            None,
+            tmp_path / "mine",
+            base=worded,
+            words=WordOptions(alignment=tmp_path / "alignment.safetensors"),
+        )
