@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +23,38 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """A broker that can go away and come back with what it had queued."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it on a free port; ``folder`` is for its settings and its queues."""
+        self.port = free_port()
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+            f"persistence true\npersistence_location {folder}/\nmax_queued_messages 0\n"
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+        self._process = subprocess.Popen([program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        """As a service manager does."""
+        self._process.terminate()
+        self._process.wait()
+
+    def wait(self) -> None:
+        """Until it listens."""
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
 
 
 @contextmanager

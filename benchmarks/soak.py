@@ -16,7 +16,6 @@ import json
 import math
 import os
 import random
-import shutil
 import signal
 import socketserver
 import statistics
@@ -33,7 +32,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from live import free_port
+from live import Mosquitto
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 from support import DEMO, ffmpeg, media_folder
@@ -192,41 +191,21 @@ class Hook:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
-class Broker:
-    """A mosquitto that is there two thirds of the time, and a subscriber that keeps what came."""
+class Subscriber:
+    """Keeps what a broker sends it, also what came while either was away."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+    def __init__(self, port: int) -> None:
         self.reports: list[dict[str, Any]] = []
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
-            f"persistence true\npersistence_location {folder}/\nmax_queued_messages 0\n"
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
         self._client = Client(CallbackAPIVersion.VERSION2, client_id="soak", clean_session=False)
         self._client.on_connect = lambda client, *_: client.subscribe("avdetect/events", qos=1)
         self._client.on_message = self._take
         self._client.reconnect_delay_set(1, 1)
-        self._client.connect_async("127.0.0.1", self.port)
+        self._client.connect_async("127.0.0.1", port)
         self._client.loop_start()
 
-    def start(self) -> None:
-        """Come back, with what was queued."""
-        program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        self._process = subprocess.Popen([program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
-
-    def stop(self) -> None:
-        """Go away."""
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait()
-
     def close(self) -> None:
-        """For good."""
+        """Take no more."""
         self._client.loop_stop()
-        self.stop()
 
     def _take(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         self.reports.append(json.loads(message.payload))
@@ -299,7 +278,7 @@ def runs(pid: int) -> bool:
 
 
 @contextmanager
-def trouble(service: int, broker: Broker, hook: Hook, chance: random.Random) -> Iterator[list[int]]:
+def trouble(service: int, broker: Mosquitto, hook: Hook, chance: random.Random) -> Iterator[list[int]]:
     """Receivers that come and go, and processes that are killed; the list of those grows."""
     killed: list[int] = []
     over = threading.Event()
@@ -461,8 +440,10 @@ def soak(seconds: float, num_feeds: int, seed: int, folder: Path) -> list[str]:
     sources = [Source(f"feed-{number}", data, duration_s, seed + number) for number in range(num_feeds)]
     hook, samples = Hook(), []
     with ExitStack() as opened:
-        broker = Broker(folder)
-        opened.callback(broker.close)
+        broker = Mosquitto(folder)
+        opened.callback(broker.stop)
+        subscriber = Subscriber(broker.port)
+        opened.callback(subscriber.close)
         config = folder / "service.toml"
         feeds = [FEED.format(name=source.name, port=source.port, timeout=STALL_TIMEOUT_S) for source in sources]
         config.write_text(SERVICE.format(broker=broker.port, hook=hook.port) + "".join(feeds))
@@ -502,7 +483,7 @@ def soak(seconds: float, num_feeds: int, seed: int, folder: Path) -> list[str]:
     if left:
         mistakes.append(f"processes were left behind: {left}")
     mistakes += mistakes_of_delivery("web hook", hook.reports, event_ids, num_gaps)
-    mistakes += mistakes_of_delivery("broker", broker.reports, event_ids, None)
+    mistakes += mistakes_of_delivery("broker", subscriber.reports, event_ids, None)
     return mistakes + mistakes_of_resources([one for one in samples if one is not None], seconds)
 
 
