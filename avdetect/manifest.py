@@ -295,6 +295,11 @@ class Manifest(_Part):
         return (*own, *(path for path in pair if path is not None))
 
     @property
+    def takes_prompts(self) -> bool:
+        """Whether it understands words; a bundle with prompts put in need not."""
+        return self.text is not None and self.alignment is not None and self.alignment.text_graph is not None
+
+    @property
     def has_encoders(self) -> bool:
         """False for a bundle that scores features which were made elsewhere."""
         return any(part is not None for part in (self.visual, self.motion, self.audio))

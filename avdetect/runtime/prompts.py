@@ -13,7 +13,7 @@ from avdetect.runtime.bundle_files import BundleFiles
 from avdetect.text.encoder import check_tokenizers
 from avdetect.text.phrases import split_phrases
 
-__all__ = ["Prompt", "check_new", "check_understands", "parse_prompts", "prompted_class", "with_prompts"]
+__all__ = ["Prompt", "check_new", "check_understands", "parse_prompts", "with_prompts"]
 
 _DECIMALS = 6
 """Of a vector's numbers: more than the scores show."""
@@ -93,12 +93,6 @@ def check_understands(path: Path, manifest: Manifest) -> None:
     check_tokenizers()
 
 
-def prompted_class(prompt: Prompt, text: TextModel, spec: AlignmentSpec) -> ClassSpec:
-    """The class that a prompt asks for."""
-    vector = tuple(round(float(number), _DECIMALS) for number in text.direction(prompt.phrases))
-    return ClassSpec(name=prompt.name, rule=spec.prompt_rule, prompt=PromptSpec(phrases=prompt.phrases, vector=vector))
-
-
 def with_prompts(files: BundleFiles, prompts: Sequence[Prompt]) -> Manifest:
     """The manifest of a bundle, with a class for each prompt after those that it has.
 
@@ -110,5 +104,10 @@ def with_prompts(files: BundleFiles, prompts: Sequence[Prompt]) -> Manifest:
     check_new(prompts, manifest.class_names)
     text = open_text_model(files)
     assert manifest.alignment is not None  # or there would be no text model
-    added = tuple(prompted_class(prompt, text, manifest.alignment) for prompt in prompts)
+    added = tuple(_prompted_class(prompt, text, manifest.alignment) for prompt in prompts)
     return manifest.model_copy(update={"classes": (*manifest.classes, *added)})
+
+
+def _prompted_class(prompt: Prompt, text: TextModel, spec: AlignmentSpec) -> ClassSpec:
+    vector = tuple(round(float(number), _DECIMALS) for number in text.direction(prompt.phrases))
+    return ClassSpec(name=prompt.name, rule=spec.prompt_rule, prompt=PromptSpec(phrases=prompt.phrases, vector=vector))

@@ -22,6 +22,7 @@ Status = Literal["ok", "missing", "broken"]
 _PACKAGES = ("numpy", "av", "onnxruntime", "numba", "typer", "rich", "pydantic")
 _OPTIONAL_PACKAGES = {
     "pyarrow": ("scores as .parquet", "pip install 'avdetect[parquet]'"),
+    "tokenizers": ("prompts and queries", "pip install 'avdetect[text]'"),
     "torch": ("training", "pip install 'avdetect[train]'"),
 }
 _DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}

@@ -55,7 +55,7 @@ def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
     yield f"  words      {_words(manifest)}"
     yield ""
     rows = [(spec.name, spec.rule, "yes" if spec.anomaly else "no") for spec in manifest.classes]
-    if manifest.alignment is not None and manifest.text is not None:
+    if manifest.alignment is not None and manifest.takes_prompts:
         rows.append(("(prompts)", manifest.alignment.prompt_rule, "yes"))
     width = max(len("class"), *(len(name) for name, _, _ in rows))
     yield f"  {'class':<{width}}    on   off  at least  merges within  cooldown  anomaly"
@@ -82,7 +82,7 @@ def _latency(manifest: Manifest) -> str:
     if manifest.detector.form == "offline":
         return "all of a file: its scores are known at its end"
     latency = f"{manifest.latency_s:g} s lookahead"
-    if manifest.text is None or manifest.alignment is None or manifest.prompted_classes:
+    if manifest.alignment is None or manifest.prompted_classes or not manifest.takes_prompts:
         return latency
     with_prompts_s = max(manifest.latency_s, float(manifest.alignment.lookahead_snippets * manifest.hop))
     return f"{latency}; {with_prompts_s:g} s with prompts"
@@ -110,7 +110,7 @@ def _sees(manifest: Manifest) -> str:
 def _words(manifest: Manifest) -> str:
     if manifest.alignment is None:
         return "none: it has no alignment of sound and text"
-    if manifest.text is None:
+    if manifest.text is None or not manifest.takes_prompts:
         return "those of its prompts; it has no text encoder for others"
     return f"any, by {manifest.text.name}, {manifest.text.graph}"
 

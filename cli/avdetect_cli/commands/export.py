@@ -166,7 +166,7 @@ def _described(output: Path, manifest: Manifest, *, checked: bool) -> str:
     lines = [f"{line}."]
     if manifest.detector.form == "offline":
         lines.append("It looks at the whole of a video at once: it scores files, not live feeds.")
-    if manifest.prompted_classes and manifest.text is None:
+    if manifest.prompted_classes and not manifest.takes_prompts:
         lines.append("It finds its prompts without a text encoder, and understands no others.")
     if manifest.has_encoders:
         lines.append(f"Try it: avdetect score VIDEO --bundle {output}")
