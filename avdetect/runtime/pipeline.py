@@ -4,6 +4,7 @@
     SnippetAssembler      both streams on the snippet grid
     SnippetEncoder        the bundle's encoder graphs, in batches                         (thread "encode")
     StreamingScorer       the bundle's detector graph, with its state; or OfflineScorer   (the caller's thread)
+    PromptedScorer        around it, where a class is told in words: the alignment's graph
     EventSegmenter        hysteresis, durations, gaps
 
 One pass, bounded queues in between, so memory does not grow with the length of the source; only the scores that
