@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.errors import DataError, UsageError
+from avdetect.errors import BundleError, DataError, UsageError
 from avdetect.evaluation.asking import Answers, AskedTrack, answers
 from avdetect.evaluation.retrieval import (
     Classification,
@@ -21,13 +20,9 @@ from avdetect.evaluation.retrieval import (
     recall,
 )
 from avdetect.events.curve import ScoreCurve
-from avdetect.features.encoders import EncoderSessions, SnippetEncoder
-from avdetect.media.source import open_source
 from avdetect.runtime.alignment import AlignmentModel
 from avdetect.runtime.bundle import Bundle
-from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.grid import stream_plan
-from avdetect.stage import through
+from avdetect.runtime.hearing import Ears
 from avdetect.text.composer import moments_of
 from avdetect.text.grammar import Moment, tell
 from avdetect.text.phrases import split_phrases
@@ -37,13 +32,12 @@ from avdetect.text.sounds import HeardSound
 from avdetect.timebase import Span
 
 __all__ = [
-    "Heard",
+    "HeardRecord",
     "Question",
     "ask",
     "class_names_of",
     "descriptions_of",
     "evaluate_text",
-    "listen",
     "listen_to_all",
 ]
 
@@ -52,14 +46,20 @@ _SNIPPETS_PER_PICK = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class HeardRecord:
     """A record and what it leaves behind."""
 
     record: TextRecord
     trace: SoundTrace
     start_s: NDArray[np.float64]
     """Of the snippets, ``(T,)``."""
-    duration_s: float
+    end_s: NDArray[np.float64]
+    """``(T,)``."""
+
+    @property
+    def duration_s(self) -> float:
+        """To the end of the last snippet; 0 without any."""
+        return float(self.end_s[-1]) if self.end_s.size else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +83,6 @@ class Question:
             sound.label in self.labels or (sound.label is None and not self.is_description) for sound in sounds
         )
         return fitting if fitting or not unsure else None
-
-
-def listen(path: Path, bundle: Bundle, model: AlignmentModel) -> tuple[SoundTrace, NDArray[np.float64], float]:
-    """The trace of a file's sound, when its snippets start, and how long it is in seconds.
-
-    Raises:
-        MediaError: it cannot be opened, or nothing of it could be decoded.
-    """
-    manifest = bundle.manifest.model_copy(update={"visual": None, "motion": None})
-    with open_source(path, stream_plan(manifest), decoder_threads=1) as media:
-        assembler = SnippetAssembler(manifest, has_video=False, has_audio=media.info.audio_codec is not None)
-        encoder = SnippetEncoder(manifest, EncoderSessions(None, None, bundle.audio), batch_snippets=16)
-        snippets = list(through(through(media.packets(), assembler), encoder))
-    if not snippets:
-        return model.trace(np.zeros((0, manifest.audio_dim), np.float32), np.zeros(0, np.bool_)), np.zeros(0), 0.0
-    audio = np.stack([snippet.audio for snippet in snippets])
-    present = np.array([snippet.audio_present for snippet in snippets])
-    starts = np.array([snippet.span.start_s for snippet in snippets])
-    return model.trace(audio, present), starts, snippets[-1].span.end_s
 
 
 def evaluate_text(
@@ -128,6 +109,7 @@ def evaluate_text(
 
     Raises:
         MediaError: a recording cannot be read.
+        BundleError: the bundle has no audio encoder.
         UsageError: a class has no prompts.
         DataError: the records allow nothing.
     """
@@ -154,18 +136,28 @@ def listen_to_all(
     bundle: Bundle,
     *,
     on_done: Callable[[int, int], None] | None = None,
-) -> list[Heard]:
+) -> list[HeardRecord]:
     """Listen to every record; arguments and errors as for ``evaluate_text``."""
+    if bundle.audio is None:
+        raise BundleError(f"{bundle.path} has no audio encoder: it scores features, not recordings.")
+    ears = Ears(
+        manifest=bundle.manifest.model_copy(update={"visual": None, "motion": None}),
+        audio=bundle.audio,
+        sound=model.sound,
+        notes=bundle.notes,
+        is_cpu=bundle.provider.is_cpu,
+    )
     heard = []
     for number, record in enumerate(records, 1):
-        trace, starts, duration_s = listen(record.media, bundle, model)
-        heard.append(Heard(record, trace, starts, duration_s))
+        trace = ears.hear(record.media).trace
+        borders_s = np.arange(len(trace.present) + 1, dtype=np.float64) * bundle.manifest.hop_s
+        heard.append(HeardRecord(record, trace, borders_s[:-1], borders_s[1:]))
         if on_done is not None:
             on_done(number, len(records))
     return heard
 
 
-def descriptions_of(timed: Sequence[Heard]) -> list[Question]:
+def descriptions_of(timed: Sequence[HeardRecord]) -> list[Question]:
     """The descriptions of all sounds."""
     labels: dict[str, set[str]] = {}
     for sound in _sounds(timed):
@@ -173,20 +165,20 @@ def descriptions_of(timed: Sequence[Heard]) -> list[Question]:
     return [Question(text, frozenset(of_text), is_description=True) for text, of_text in sorted(labels.items())]
 
 
-def class_names_of(timed: Sequence[Heard]) -> list[Question]:
+def class_names_of(timed: Sequence[HeardRecord]) -> list[Question]:
     """The names of the classes of all sounds."""
     names = sorted({sound.label for sound in _sounds(timed) if sound.label is not None})
     return [Question(name, frozenset([name]), is_description=False) for name in names]
 
 
-def ask(timed: Sequence[Heard], questions: Sequence[Question], model: AlignmentModel) -> list[AskedTrack]:
+def ask(timed: Sequence[HeardRecord], questions: Sequence[Question], model: AlignmentModel) -> list[AskedTrack]:
     """Look for every question in every recording of which it is known what is heard when."""
     phrases = [model.story(question.text).phrases for question in questions]
     return [_asked(one, questions, phrases, model) for one in timed]
 
 
 def _asked(
-    one: Heard, questions: Sequence[Question], phrases: Sequence[NDArray[np.float32]], model: AlignmentModel
+    one: HeardRecord, questions: Sequence[Question], phrases: Sequence[NDArray[np.float32]], model: AlignmentModel
 ) -> AskedTrack:
     curves = [relevance(one.trace, vectors, model.spec).max(axis=0) for vectors in phrases]
     scores = np.stack(curves, axis=1)
@@ -195,7 +187,7 @@ def _asked(
         classes=tuple(question.text for question in questions),
         anomaly_classes=(True,) * len(questions),
         start_s=one.start_s,
-        end_s=np.append(one.start_s, one.duration_s)[1:],
+        end_s=one.end_s,
         scores=scores,
         audio_scores=scores,
         visual_scores=np.zeros_like(scores),
@@ -204,7 +196,9 @@ def _asked(
     return AskedTrack(curve, tuple(question.heard_in(one.record.sounds or ()) for question in questions))
 
 
-def _asking(timed: Sequence[Heard], model: AlignmentModel, prompts: Mapping[str, Sequence[str]]) -> dict[str, Answers]:
+def _asking(
+    timed: Sequence[HeardRecord], model: AlignmentModel, prompts: Mapping[str, Sequence[str]]
+) -> dict[str, Answers]:
     kinds = {
         "descriptions": descriptions_of(timed),
         "class names": class_names_of(timed),
@@ -221,18 +215,18 @@ def _asking(timed: Sequence[Heard], model: AlignmentModel, prompts: Mapping[str,
     }
 
 
-def _sounds(timed: Sequence[Heard]) -> Iterator[HeardSound]:
+def _sounds(timed: Sequence[HeardRecord]) -> Iterator[HeardSound]:
     for one in timed:
         yield from one.record.sounds or ()
 
 
-def _retrieval_scores(tracks: Sequence[Heard], model: AlignmentModel) -> NDArray[np.float64]:
+def _retrieval_scores(tracks: Sequence[HeardRecord], model: AlignmentModel) -> NDArray[np.float64]:
     stories = [model.story(one.record.text) for one in tracks]
     return np.array([[fit(one.trace, story, model.spec).fused for story in stories] for one in tracks])
 
 
 def _twin_scores(
-    timed: Sequence[Heard], model: AlignmentModel, rng: np.random.Generator
+    timed: Sequence[HeardRecord], model: AlignmentModel, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of every track with two sounds that can be told apart: its story told anew, and with the two exchanged."""
     right: list[float] = []
@@ -260,7 +254,7 @@ def _exchangeable(record: TextRecord, moments: Sequence[Moment], rng: np.random.
     return pairs[int(rng.integers(len(pairs)))] if pairs else None
 
 
-def _curves(timed: Sequence[Heard], model: AlignmentModel) -> list[PhraseCurve]:
+def _curves(timed: Sequence[HeardRecord], model: AlignmentModel) -> list[PhraseCurve]:
     """One for every description of every track."""
     curves = []
     for one in timed:
@@ -279,7 +273,7 @@ def _curves(timed: Sequence[Heard], model: AlignmentModel) -> list[PhraseCurve]:
 
 
 def _classify(
-    labelled: Sequence[Heard], model: AlignmentModel, prompts: Mapping[str, Sequence[str]] | None
+    labelled: Sequence[HeardRecord], model: AlignmentModel, prompts: Mapping[str, Sequence[str]] | None
 ) -> Classification:
     labels = [one.record.label or "" for one in labelled]
     names = sorted(prompts) if prompts is not None else sorted(set(labels))

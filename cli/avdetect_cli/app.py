@@ -210,7 +210,7 @@ Examples:
 _EXAMPLES_OF_EVALUATE_TEXT = """\b
 Examples:
   avdetect evaluate-text run/alignment.safetensors tracks/tracks.jsonl
-  avdetect evaluate-text run/alignment.safetensors sounds.jsonl --prompts prompts.json --json
+  avdetect evaluate-text bundle/ sounds.jsonl --prompts prompts.json --json
 """
 
 app = typer.Typer(

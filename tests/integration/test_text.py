@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect.text.records import read_text_records
 from avdetect.text.track_files import write_flac
 from avdetect_cli.app import app
@@ -88,11 +89,25 @@ def test_sounds_become_an_alignment_that_is_measured(sounds: Path, tmp_path: Pat
         )
     checkpoints = [tmp_path / name / "alignment.safetensors" for name in ("one", "same")]
     found = [json.loads(run("evaluate-text", one, tracks, "--device", "cpu", "--json")) for one in checkpoints]
-    assert found[0] | {"checkpoint": ""} == found[1] | {"checkpoint": ""}
+    assert found[0] | {"model": ""} == found[1] | {"model": ""}
     assert found[0]["retrieval"]["num_tracks"] == 3
     assert found[0]["num_twins"] == 3
     assert found[0]["localisation"]["num_phrases"] == 6
     assert found[0]["classification"] is None
+    asked = found[0]["asking"]
+    assert {kind: answers["num_heard"] for kind, answers in asked.items()} == {"descriptions": 6, "class names": 6}
+    assert all(answers["num_absent"] > 0 for answers in asked.values())
     classes = json.loads(run("evaluate-text", checkpoints[0], sounds, "--device", "cpu", "--json"))["classification"]
     assert classes["num_sounds"] == 4
     assert classes["accuracy"] >= 0.5
+
+
+def test_the_words_of_a_bundle_are_measured(sounds: Path, tmp_path: Path) -> None:
+    tracks = compose(sounds, tmp_path / "tracks", 1)
+    found = json.loads(run("evaluate-text", default_bundle_path(), tracks, "--device", "cpu", "--json"))
+    assert found["model"] == str(default_bundle_path())
+    assert found["retrieval"]["num_tracks"] == 3
+    arguments = ["evaluate-text", str(default_bundle_path()), str(tracks), "--bundle", str(default_bundle_path())]
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 2
+    assert "is a bundle itself" in refused.stderr

@@ -31,9 +31,9 @@ class TextRecipe(_Section):
     sounds.
     """
 
-    stage_a_steps: NonNegativeInt = 600
+    stage_a_steps: NonNegativeInt = 200
     """Stories without order: a text names what is heard, and not when."""
-    stage_b_steps: NonNegativeInt = 200
+    stage_b_steps: NonNegativeInt = 600
     """Stories with order, each beside a twin in which two moments are exchanged."""
     batch_tracks: PositiveInt = 32
     """At most; of long tracks there are fewer to a batch."""

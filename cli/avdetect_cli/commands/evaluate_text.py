@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_text"]
 
 _OUTPUTS = "Where results go"
+CHECKPOINT_SUFFIX = ".safetensors"
 
 
 def evaluate_text(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="What `avdetect train-text` wrote.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT|BUNDLE", help="What `avdetect train-text` wrote, or a bundle with words."),
+    ],
     manifest: Annotated[
         Path, typer.Argument(metavar="MANIFEST", help="A .jsonl or .csv of recordings and texts (docs/text.md).")
     ],
@@ -51,14 +55,15 @@ def evaluate_text(
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
-    """Measure how good an alignment is: retrieval, order, localisation and classes, as far as the manifest says.
+    """Measure how good an alignment is: retrieval, order, localisation, false finds and classes, as far as the manifest
+    says.
 
-    It is measured through the graphs that a bundle would hold. Records of the split train are left out.
+    A checkpoint is measured through the graphs that a bundle would hold. Records of the split train are left out.
     """
-    check_installed("torch", "onnx", "safetensors", "sentence_transformers", "tokenizers")
     import json as json_text
     from dataclasses import asdict
 
+    from avdetect.runtime.alignment import open_alignment
     from avdetect.runtime.bundle import Bundle
     from avdetect.runtime.text_evaluation import evaluate_text as measure
     from avdetect.text.records import read_text_records
@@ -67,12 +72,18 @@ def evaluate_text(
     if not records:
         raise UsageError(f"{manifest}: all recordings are of the split train, there is none to evaluate on.")
     phrases = None if prompts is None else _read_prompts(prompts)
-    loaded = Bundle.load(bundle, device=device)
-    model = _open(checkpoint, loaded)
+    if model.suffix == CHECKPOINT_SUFFIX:
+        loaded = Bundle.load(bundle, device=device)
+        alignment = _from_checkpoint(model, loaded)
+    elif bundle is not None:
+        raise UsageError(f"{model} is a bundle itself: --bundle says whose sound a checkpoint was trained with.")
+    else:
+        loaded = Bundle.load(model, device=device)
+        alignment = open_alignment(model, device=device)
     with extraction_progress(enabled=not quiet) as on_done:
-        result = measure(records, model, loaded, prompts=phrases, seed=seed, on_done=on_done)
+        result = measure(records, alignment, loaded, prompts=phrases, seed=seed, on_done=on_done)
     document = json_text.dumps(
-        {"checkpoint": str(checkpoint), "manifest": str(manifest), "seed": seed, **asdict(result)}, indent=2
+        {"model": str(model), "manifest": str(manifest), "seed": seed, **asdict(result)}, indent=2
     )
     if output is not None:
         from avdetect.sinks.atomic import replacing
@@ -87,22 +98,22 @@ def evaluate_text(
         _show(Console(), result)
 
 
-def _open(checkpoint: Path, bundle: Bundle) -> AlignmentModel:
-    """The checkpoint as the graphs that a bundle would hold."""
+def _from_checkpoint(checkpoint: Path, bundle: Bundle) -> AlignmentModel:
+    """The graphs that a bundle would hold."""
+    check_installed("torch", "onnx", "safetensors", "sentence_transformers", "tokenizers")
     from avdetect.errors import CheckpointError
     from avdetect.runtime.alignment import AlignmentModel
     from avdetect.runtime.session import open_session
     from avdetect.text.encoder import TextEncoder
     from avdetect.training.extract import fingerprint
     from avdetect.training.text.checkpoint import load_alignment
-    from avdetect_export.alignment_graph import export_alignment
-    from avdetect_export.text_graph import export_text_encoder, load_sentence_transformer
+    from avdetect_export.words import words_of
 
     trained = load_alignment(checkpoint)
     if trained.notes["encoders"] != fingerprint(bundle.manifest):
         raise CheckpointError(f"{checkpoint} was trained with other encoders than those of {bundle.path}.")
-    text = export_text_encoder(load_sentence_transformer(trained.text_encoder))
-    parts = export_alignment(trained.network)
+    words = words_of(trained)
+    text, parts = words.text, words.alignment
     session = open_session(text.graph, name=text.spec.graph, provider=bundle.provider, num_threads=1)
     return AlignmentModel.open(
         parts.spec,
@@ -149,6 +160,9 @@ def _show(console: Console, result: TextEvaluation) -> None:
             f"where, mean AP of {found.num_phrases}", f"{found.mean_average_precision:.3f}", f"{found.chance:.3f}"
         )
         table.add_row("where, AP of all together", f"{found.pooled_average_precision:.3f}", f"{found.chance:.3f}")
+    for kind, answers in result.asking.items():
+        table.add_row(f"not heard, no result: {kind}, {answers.num_absent} times", f"{answers.quiet_share:.3f}", "")
+        table.add_row(f"heard, found: {kind}, {answers.num_heard} times", f"{answers.found_share:.3f}", "")
     if result.classification is not None:
         classes = result.classification
         table.add_row(f"class, of {classes.num_sounds} sounds", f"{classes.accuracy:.3f}", f"{classes.chance:.3f}")

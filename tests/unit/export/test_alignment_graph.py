@@ -43,6 +43,11 @@ def test_graphs_compute_what_the_network_does(left: int, right: int) -> None:
     assert max(alignment_parity(export_alignment(net), net, embed).values()) < 1e-4
 
 
+def test_the_same_network_gives_the_same_bytes() -> None:
+    one, same = (export_alignment(network(), weights="float16").files() for _ in range(2))
+    assert one == same
+
+
 def test_half_precision_weights_are_half_the_size() -> None:
     net = network(hidden_dim=64)
     full, half = (export_alignment(net, weights=weights) for weights in ("float32", "float16"))
