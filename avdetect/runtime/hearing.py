@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,6 @@ class Ears:
     """A bundle's audio encoder and the audio side of its alignment. Safe to share between threads."""
 
     manifest: Manifest
-    """Without what looks at pictures."""
     audio: onnxruntime.InferenceSession
     sound: SoundModel
     notes: tuple[str, ...]
@@ -84,7 +83,7 @@ class Ears:
         sound = SoundModel(spec, opened.sessions["alignment"])
         sound.check(files.path, audio_dim=files.manifest.audio_dim)
         return Ears(
-            manifest=files.manifest.model_copy(update={"visual": None, "motion": None}),
+            manifest=files.manifest,
             audio=opened.sessions["audio"],
             sound=sound,
             notes=opened.notes,
@@ -101,8 +100,10 @@ class Ears:
         Raises:
             MediaError: it cannot be opened, or nothing of it could be decoded.
         """
+        # The grid of the whole manifest, so that a recording ends where it does for the detector.
+        plan = replace(stream_plan(self.manifest), want_video=False)
         try:
-            media = open_source(source, stream_plan(self.manifest), decoder_threads=1)
+            media = open_source(source, plan, decoder_threads=1)
         except MediaError:
             if probe(source).audio_codec is None:  # a video without sound is no mistake
                 return _Gathered(self).heard()

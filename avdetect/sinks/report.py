@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -49,10 +50,24 @@ class ReportEntry:
     on_thresholds: Mapping[str, float]
     """Per class whose events are wanted, the probability at which one opens; drawn as a line. The curve of all events
     is the highest of these classes."""
+    count: int | None = None
+    """How many events to speak of, where some of them are parts of others; ``None`` for all."""
 
 
-def write_report(path: Path, entries: Sequence[ReportEntry], *, title: str = "Events in video with sound") -> None:
+def write_report(
+    path: Path,
+    entries: Sequence[ReportEntry],
+    *,
+    title: str = "Events in video with sound",
+    found: Literal["event", "place"] = "event",
+) -> None:
     """Write one self-contained page for all ``entries``.
+
+    Args:
+        path: the page.
+        entries: one for each source.
+        title: of the page.
+        found: what its events are called: those of a detector, or the places of a question, which are heard alone.
 
     Raises:
         OutputError: ``path`` cannot be written.
@@ -60,6 +75,9 @@ def write_report(path: Path, entries: Sequence[ReportEntry], *, title: str = "Ev
     assets = resources.files("avdetect") / "assets"
     page = Template((assets / "report" / "page.html").read_text("utf-8")).substitute(
         title=html.escape(title),
+        found=found,
+        Found=found.capitalize(),
+        measure={"event": "Confidence", "place": "Relevance"}[found],
         css=(assets / "report" / "report.css").read_text("utf-8"),
         script=_EXPORT.sub("", "\n".join((assets / name).read_text("utf-8") for name in _SCRIPTS)),
         entries="\n".join(_as_script(_document(entry, path.parent)) for entry in entries),
@@ -93,6 +111,7 @@ def _document(entry: ReportEntry, folder: Path) -> dict[str, object]:
         "scores": _base64(_packed_scores(curve)),
         "present": _base64(curve.present.astype(np.uint8) @ np.array([1, 2], np.uint8)),
         "events": [asdict(event) for event in entry.events],
+        "count": len(entry.events) if entry.count is None else entry.count,
         "notes": [asdict(note) for note in entry.notes],
     }
 

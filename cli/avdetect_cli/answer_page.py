@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from avdetect.errors import MediaError
 from avdetect.events.event import Event
@@ -16,6 +17,7 @@ from avdetect_cli.asking import Asked
 
 __all__ = ["write_answer_page"]
 
+_TITLE_CHARACTERS = 160
 _STORY = "story"
 """What a passage is called beside the phrases in it."""
 
@@ -49,9 +51,10 @@ def write_answer_page(target: Path, asked: Asked, text: str) -> None:
                 notes=(),
                 video=path if path.is_file() else None,
                 on_thresholds=dict.fromkeys(asked.story.texts, asked.options.rule.on),
+                count=len(found),
             )
         )
-    write_report(target, entries, title=text)
+    write_report(target, entries, title=shorten(text, _TITLE_CHARACTERS, placeholder=" ..."), found="place")
 
 
 def _events(places: Sequence[Place], half_snippet_s: float) -> Iterator[Event]:

@@ -305,3 +305,35 @@ def test_everything_to_press_has_a_name(browser: Browser) -> None:
     ]
 
     assert nameless == []
+
+
+def test_the_page_of_a_question_shows_its_places(chromium: Browser, folder: Folder) -> None:
+    entry = make_entry(folder.page.parent / VIDEO_NAME)
+    phrases = ("glass breaks on a stone floor", "people shout", "a siren")
+    events = (
+        Event("story", 0.64, 2.5, 0.96, 0.8, "audio"),
+        Event(phrases[0], 0.64, 1.28, 0.96, 0.9, "audio"),
+        Event(phrases[1], 1.92, 2.5, 2.2, 0.7, "audio"),
+    )
+    asked = replace(
+        entry,
+        curve=replace(entry.curve, classes=phrases),
+        events=events,
+        on_thresholds=dict.fromkeys(phrases, 0.5),
+        count=1,
+    )
+    page = folder.page.parent / "answer.html"
+    write_report(page, [asked], title="Glass breaks ...", found="place")
+    chromium.resize(1280, 900)
+    chromium.open(page)
+    chromium.wait_for("document.querySelector('video')?.readyState >= 1")
+    chromium.wait_for(PAINTED)
+    chromium.click("#rows tr:nth-child(3) td:nth-child(3)")
+
+    assert chromium.run(f"return {CURRENT}") == pytest.approx(1.92, abs=0.01)
+    assert chromium.run("return document.querySelector('#totals').textContent").startswith("1 place in")
+    assert chromium.run("return document.querySelector('#events-title').textContent") == "Places"
+    assert chromium.run("return readoutAt(0.7).map(([name]) => name)") == ["0:00.70", "Relevance", "story", phrases[0]]
+    assert chromium.run("return document.querySelector('th:nth-child(4)').offsetParent === null")  # "Sensed"
+    assert chromium.run("return fitted($('curves').getContext('2d'), 'glass breaks on stone', 60)").endswith("…")
+    assert chromium.complaints() == []

@@ -1,7 +1,8 @@
 // The drawing: events by class, then the fused, heard and seen curves, all on one time axis.
 
-const GUTTER = 64, AXIS = 20, EVENT_ROW = 15, LANE_GAP = 10;
-const LANES = [
+const GUTTER = FOUND === "place" ? 136 : 64;  // phrases are longer than names of classes
+const AXIS = 20, EVENT_ROW = 15, LANE_GAP = 10;
+const LANES = FOUND === "place" ? [{ head: 0, name: "Relevance", colour: "--fused", bit: HEARD, height: 160 }] : [
   { head: 0, name: "Fused", colour: "--fused", bit: HEARD | SEEN, height: 104 },
   { head: 1, name: "Heard", colour: "--heard", bit: HEARD, height: 58 },
   { head: 2, name: "Seen", colour: "--seen", bit: SEEN, height: 58 },
@@ -75,6 +76,14 @@ function drawAxis(context, model, width, height, toX) {
   }
 }
 
+/** `text`, cut at its end until it is no wider than `width`. */
+function fitted(context, text, width) {
+  if (context.measureText(text).width <= width) return text;
+  let length = text.length - 1;
+  while (length > 1 && context.measureText(text.slice(0, length) + "…").width > width) length--;
+  return text.slice(0, length).trimEnd() + "…";
+}
+
 function drawEventRows(context, model, toX) {
   model.eventClasses.forEach((label, row) => {
     const top = AXIS + row * EVENT_ROW, index = model.classIndexOf(label);
@@ -83,7 +92,7 @@ function drawEventRows(context, model, toX) {
     context.textAlign = "right";
     context.textBaseline = "middle";
     context.fillStyle = styleOf("--muted");
-    context.fillText(plain(label), GUTTER - 8, top + EVENT_ROW / 2 - 1, GUTTER - 10);
+    context.fillText(fitted(context, plain(label), GUTTER - 10), GUTTER - 8, top + EVENT_ROW / 2 - 1);
     context.fillStyle = styleOf(classColour(index));
     for (const event of model.events) {
       if (event.label !== label || event.end_s < model.view.start || event.start_s > model.view.end) continue;

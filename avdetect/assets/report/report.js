@@ -22,7 +22,7 @@ function element(tag, properties = {}, ...children) {
 
 function openPlayer(url) {
   closePlayer();
-  if (!url) return sayUnplayable(`${entry.name} was not read from a file, so there is nothing to play here. The curves and events are all the same.`);
+  if (!url) return sayUnplayable(`${entry.name} was not read from a file, so there is nothing to play here. The curves and ${FOUND}s are all the same.`);
   const audioOnly = entry.kind === "audio";
   player = element(audioOnly ? "audio" : "video", { controls: true, preload: "metadata", playsInline: true });
   player.setAttribute("aria-label", entry.name);
@@ -30,7 +30,7 @@ function openPlayer(url) {
   player.addEventListener("error", () => {
     if (player !== mine) return;
     closePlayer();
-    sayUnplayable(`This browser cannot play ${entry.name}: it may have been moved, or be in a format (${entry.facts}) that browsers do not know. The curves and events work without it.`);
+    sayUnplayable(`This browser cannot play ${entry.name}: it may have been moved, or be in a format (${entry.facts}) that browsers do not know. The curves and ${FOUND}s work without it.`);
   });
   player.addEventListener("loadedmetadata", () => {
     shift = mine.currentTime;
@@ -233,7 +233,7 @@ function listClasses() {
   };
   const countOf = (name) => entry.events.filter((event) => event.label === name).length;
   $("classes").replaceChildren(
-    chip(null, "All events", entry.events.length, null),
+    chip(null, `All ${FOUND}s`, entry.count, null),
     ...entry.classes.map((spec, index) => chip(index, plain(spec.name), countOf(spec.name), classColour(index))));
 }
 
@@ -265,14 +265,14 @@ function show(index) {
 }
 
 function listSources() {
-  const numEvents = entries.reduce((sum, one) => sum + one.events.length, 0);
-  const events = (count) => `${count || "no"} event${count === 1 ? "" : "s"}`;
+  const numFound = entries.reduce((sum, one) => sum + one.count, 0);
+  const counted = (count) => `${count || "no"} ${FOUND}${count === 1 ? "" : "s"}`;
   const length = clock(entries.reduce((sum, one) => sum + one.duration_s, 0), 0);
-  $("totals").textContent = (entries.length > 1 ? `${entries.length} sources · ` : "") + `${events(numEvents)} in ${length}`;
+  $("totals").textContent = (entries.length > 1 ? `${entries.length} sources · ` : "") + `${counted(numFound)} in ${length}`;
   $("sources").hidden = entries.length < 2;
   $("source-list").replaceChildren(...entries.map((one, index) => {
     const button = element("button", { type: "button" }, element("b", { textContent: one.name }),
-      element("span", { className: "muted", textContent: `${events(one.events.length)} · ${clock(one.duration_s, 0)}` }));
+      element("span", { className: "muted", textContent: `${counted(one.count)} · ${clock(one.duration_s, 0)}` }));
     button.addEventListener("click", () => show(index));
     return element("li", {}, button);
   }));

@@ -1,5 +1,6 @@
 // What the page knows of one source, and what can be asked of it. Times are seconds from the grid's origin.
 
+const FOUND = document.documentElement.dataset.found;  // what is listed: an "event" of a class, or a "place" of a question
 const HEADS = ["fused", "heard", "seen"];
 const HEARD = 1, SEEN = 2;  // bits of `present`
 

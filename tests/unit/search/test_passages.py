@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -79,9 +79,9 @@ def test_further_passages_overlap_none_and_leave_none_out(
         assert not taken[passage.first : passage.last + 1].any()
         taken[passage.first : passage.last + 1] = True
     values = [(sum(at != NOT_HEARD for at in one.snippets), sum(one.relevance)) for one in found]
-    assert all(a[0] > b[0] or (a[0] == b[0] and a[1] >= b[1] - 1e-6) for a, b in zip(values, values[1:], strict=False))
+    assert all(a[0] > b[0] or (a[0] == b[0] and a[1] >= b[1] - 1e-6) for a, b in pairwise(values))
     edges = [-1, *(at for at in range(len(taken)) if taken[at]), len(taken)]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         if high - low > 1:
             assert obvious_best(relevance[:, low + 1 : high], places, options) is None
 

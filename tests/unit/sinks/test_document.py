@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -15,8 +14,8 @@ from avdetect.runtime.result import ScoreStats
 from avdetect.sinks.document import source_document
 from avdetect.sinks.formats import open_sink
 from avdetect.sinks.records import json_line
+from tests.synth.schemas import closed, schema
 
-SCHEMAS = Path(__file__).parents[3] / "docs" / "schema"
 MANIFEST = Manifest(
     schema_version="1.0",
     name="default",
@@ -62,22 +61,6 @@ FROM_SCORES = source_document("film.mp4", avdetect_version="0.1.0", bundle=None,
 SOUND_ONLY = source_document(
     "a.wav", avdetect_version="0.1.0", bundle=MANIFEST, media=MediaInfo("a.wav", audio_codec="pcm_s16le")
 )
-
-
-def schema(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator.check_schema(loaded)
-    return loaded
-
-
-def closed(value: Any) -> Any:
-    """The schema without room for fields it does not describe, so that none is forgotten in it."""
-    if isinstance(value, list):
-        return [closed(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    inner = {key: closed(item) for key, item in value.items()}
-    return inner | {"additionalProperties": False} if "required" in value else inner
 
 
 @pytest.mark.parametrize("document", [FULL, FAILED, FROM_SCORES, SOUND_ONLY])
