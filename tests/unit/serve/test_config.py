@@ -38,7 +38,7 @@ def test_the_example_has_no_mistake() -> None:
 def test_everything_that_the_example_shows_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAMERA_USER", "me")
     monkeypatch.setenv("CAMERA_PASSWORD", "p@ss")
-    monkeypatch.setenv("AVDETECT_TOKEN", "x" * 32)
+    monkeypatch.setenv("AVDETECT_WEB_TOKEN", "x" * 32)
     monkeypatch.setenv("HOOK_SECRET", "secret")
     monkeypatch.setenv("MQTT_PASSWORD", "secret")
     (tmp_path / "bundle").symlink_to(default_bundle_path())
