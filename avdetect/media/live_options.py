@@ -21,7 +21,7 @@ class LiveOptions(BaseModel):
     open_timeout_s: Seconds = 10.0
     """A source that has not answered by then is given up and tried again later."""
     stall_timeout_s: Seconds = 10.0
-    """A source that sends nothing for so long is given up and connected to again."""
+    """A source that sends nothing for so long is given up and connected to again. HLS is silent between segments."""
     max_backoff_s: Seconds = 30.0
     """The longest wait between two attempts to connect."""
     low_latency: bool = False

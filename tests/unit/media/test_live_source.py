@@ -438,12 +438,15 @@ def test_rtmp(media: MediaFactory, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_hls(media: MediaFactory, tmp_path: Path) -> None:
     mp4 = media.flash_and_tone("hls.mp4", duration_s=6)
+    # A segment comes all at once, when the playlist is looked at next: over two seconds pass without a packet.
+    options = OPTIONS.model_copy(update={"stall_timeout_s": 8.0, "ffmpeg_options": {"live_start_index": "0"}})
     with feeds.hls_server(mp4, tmp_path) as url:
-        watched = watch(url)
+        watched = watch(url, options)
 
     assert watched.info.format == "hls"
     assert watched.end.reason == "ended"
-    assert sum(snippet.audio_present and snippet.visual_present for snippet in watched.snippets) >= 2
+    assert watched.end_s == pytest.approx(6.0, abs=0.1)
+    assert all(snippet.audio_present and snippet.visual_present for snippet in watched.snippets)
 
 
 @pytest.mark.slow

@@ -41,6 +41,8 @@ from tests.unit.media.test_live_source import MANIFEST, assert_same, file_snippe
 OPTIONS = LiveOptions(open_timeout_s=5, stall_timeout_s=2, max_backoff_s=1)
 WITHIN_S = 60.0
 LENGTH_S = 3.0
+QUICK_S = 1.0
+"""To send all of it in, where time does not matter."""
 MessageT = TypeVar("MessageT")
 
 
@@ -91,7 +93,9 @@ class Child:
 
 @contextmanager
 def watching(url: str, options: LiveOptions = OPTIONS) -> Iterator[Child]:
-    context = multiprocessing.get_context("spawn")
+    # Not spawned: on a busy machine a new interpreter takes seconds to import all.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["avdetect.serve.feed_process", __name__])
     ours, theirs = context.Pipe()
     process = context.Process(target=run_feed, args=(theirs, url, options, MANIFEST), daemon=True)
     process.start()
@@ -268,7 +272,7 @@ def test_a_clip_may_be_asked_for_before_its_end_is_known(clip: Path, tmp_path: P
 
 
 def test_a_clip_ends_with_its_stretch_and_can_be_asked_for_afterwards(clip: Path, tmp_path: Path) -> None:
-    with serving(clip.read_bytes(), LENGTH_S) as url, watching(url) as child:
+    with serving(clip.read_bytes(), QUICK_S) as url, watching(url) as child:
         child.hear_a(StretchBegan)
         child.connection.send(order(tmp_path, "early", 2.0, 30.0))
         child.hear_a(StretchEnded)
@@ -306,7 +310,7 @@ def test_a_clip_reaches_over_the_seam_of_a_file_in_a_loop(clip: Path, tmp_path: 
 def test_a_clip_reaches_over_a_jump_of_the_timestamps(media: MediaFactory, clip: Path, tmp_path: Path) -> None:
     before = media.ffmpeg("before-the-jump.ts", "-i", clip, "-c", "copy", "-output_ts_offset", "1000")
     shifted = media.ffmpeg("after-the-jump.ts", "-i", clip, "-c", "copy", "-output_ts_offset", "100")
-    with serving(before.read_bytes() + shifted.read_bytes(), 2 * LENGTH_S) as url, watching(url) as child:
+    with serving(before.read_bytes() + shifted.read_bytes(), QUICK_S) as url, watching(url) as child:
         child.hear_a(StretchBegan)
         child.connection.send(order(tmp_path, "event", 0.5, LENGTH_S + 1.8))
         cut = child.hear_a(ClipCut)
@@ -320,7 +324,7 @@ def test_a_clip_reaches_over_a_jump_of_the_timestamps(media: MediaFactory, clip:
 
 def test_a_clip_of_what_is_not_kept_any_more_is_told(clip: Path, tmp_path: Path) -> None:
     options = OPTIONS.model_copy(update={"ring_s": 1.0})
-    with serving(clip.read_bytes(), LENGTH_S) as url, watching(url, options) as child:
+    with serving(clip.read_bytes(), QUICK_S) as url, watching(url, options) as child:
         child.hear_a(StretchEnded)
         child.connection.send(order(tmp_path, "event", 0.1, 0.5))
         cut = child.hear_a(ClipCut)
@@ -332,7 +336,7 @@ def test_a_clip_of_what_is_not_kept_any_more_is_told(clip: Path, tmp_path: Path)
 
 def test_a_feed_without_pictures_gives_clips_without_a_thumbnail(media: MediaFactory, tmp_path: Path) -> None:
     path = media.flash_and_tone("sound.ts", video=(), duration_s=LENGTH_S)
-    with serving(path.read_bytes(), LENGTH_S) as url, watching(url) as child:
+    with serving(path.read_bytes(), QUICK_S) as url, watching(url) as child:
         child.hear_a(StretchBegan)
         child.connection.send(order(tmp_path, "event", 0.5, 1.5))
         cut = child.hear_a(ClipCut)
