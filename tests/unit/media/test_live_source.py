@@ -151,6 +151,26 @@ def test_the_snippets_of_a_stream_are_those_of_the_file(clip: Path) -> None:
     assert watched.info.audio_codec == "aac"
 
 
+@pytest.mark.parametrize(
+    ("name", "making"),
+    [
+        ("live-ntsc.ts", {"rate": "30000/1001"}),
+        ("live-variable.ts", {"video_filter": "select='lt(t,1)+not(mod(n,4))'", "options": ("-fps_mode", "vfr")}),
+        ("live-late-sound.ts", {"audio_filter": "asetpts=PTS+0.7/TB"}),
+        ("live-late-pictures.ts", {"video_filter": "setpts=PTS+0.7/TB"}),
+        ("live-sound.ts", {"video": ()}),
+    ],
+)
+def test_the_snippets_of_a_stream_are_those_of_the_file_whatever_its_times(
+    media: MediaFactory, name: str, making: dict[str, Any]
+) -> None:
+    path = media.flash_and_tone(name, duration_s=LENGTH_S, **making)
+    with serving(path.read_bytes(), LENGTH_S / 2) as url:
+        watched = watch(url)
+
+    assert_same(watched.snippets, file_snippets(path))
+
+
 def test_the_snippets_that_ffmpeg_sends_over_tcp_are_those_of_the_file(clip: Path) -> None:
     port = feeds.free_port()
     url = f"tcp://{feeds.LOOPBACK}:{port}"
