@@ -208,11 +208,14 @@ class _Paths:
 
 
 def _in_order(gains: Gains, groups: Sequence[Sequence[int]], begins: NDArray[np.intp], window: int) -> Gains:
-    """The value of the best passage in the window that starts at each of ``begins``."""
+    """The value of the best passage in the window that starts at each of ``begins``, where something is heard."""
+    heard = np.flatnonzero(gains.any(axis=0))
+    first, last = np.searchsorted(heard, begins), np.searchsorted(heard, begins + window)
+    padded = np.concatenate((gains[:, heard], np.zeros((len(gains), 1))), axis=1)
     states = _States(groups, len(begins))
-    padded = np.pad(gains, ((0, 0), (0, window)))
-    for ahead in range(min(window, gains.shape[1])):
-        states.advance(padded[:, begins + ahead])
+    for ahead in range(int((last - first).max())):
+        at = first + ahead
+        states.advance(padded[:, np.where(at < last, at, len(heard))])
     return states.best()
 
 
