@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,20 @@ def test_the_words_are_listed_and_whole() -> None:
         manifest.alignment.text_graph,
     }
     assert {path.name for path in default_bundle_path().iterdir()} == {*listed, "manifest.json"}
+
+
+def test_a_bundle_without_prompts_is_loaded_without_a_look_at_its_words() -> None:
+    code = (
+        "import sys; opened = []\n"
+        "sys.addaudithook(lambda name, about: opened.append(str(about[0])) if name == 'open' else None)\n"
+        "from avdetect.runtime.bundle import Bundle\n"
+        "Bundle.load(device='cpu')\n"
+        "print('\\n'.join(opened))\n"
+        "assert 'tokenizers' not in sys.modules and 'avdetect.text.encoder' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    read = {Path(line).name for line in done.stdout.splitlines() if str(default_bundle_path()) in line}
+    assert read == {"manifest.json", "audio.onnx", "motion.onnx", "detector.onnx"}
 
 
 def test_it_is_said_how_the_rule_of_prompts_was_fitted() -> None:
