@@ -156,8 +156,8 @@ def test_the_snippets_of_a_stream_are_those_of_the_file(clip: Path) -> None:
     [
         ("live-ntsc.ts", {"rate": "30000/1001"}),
         ("live-variable.ts", {"video_filter": "select='lt(t,1)+not(mod(n,4))'", "options": ("-fps_mode", "vfr")}),
-        ("live-late-sound.ts", {"audio_filter": "asetpts=PTS+0.7/TB"}),
-        ("live-late-pictures.ts", {"video_filter": "setpts=PTS+0.7/TB"}),
+        ("live-late-sound.ts", {"options": ("-af", "asetpts=PTS+0.7/TB")}),
+        ("live-late-pictures.ts", {"options": ("-vf", "setpts=PTS+0.7/TB")}),
         ("live-sound.ts", {"video": ()}),
     ],
 )
