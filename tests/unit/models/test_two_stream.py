@@ -11,7 +11,7 @@ from torch import Tensor
 
 from avdetect.errors import UsageError
 from avdetect.models.heads import InstanceOutputs
-from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, VisualPartner
+from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, VisualPartner, with_window
 
 TINY = TwoStreamConfig(
     audio_dim=5, visual_dim=7, num_classes=3, hidden_dim=8, num_heads=2, feed_forward_dim=6, input_dropout=0.2
@@ -153,9 +153,21 @@ def test_with_nothing_present_every_score_is_the_prior() -> None:
 
 
 def test_one_set_of_weights_serves_every_window() -> None:
-    teacher = network(replace(TINY, smoothing_range_snippets=3, position_range_snippets=4))
-    student = TwoStreamNet(replace(teacher.config, left_context_snippets=2, lookahead_snippets=1))
-    student.load_state_dict(teacher.state_dict())
+    net = network(replace(TINY, lookahead_snippets=2, smoothing_range_snippets=3, position_range_snippets=4))
+    inputs = bags(2, 12)
+
+    nearer = with_window(net, left_context_snippets=2, lookahead_snippets=1)
+    as_it_was = with_window(net)
+
+    asked = replace(net.config, left_context_snippets=2, lookahead_snippets=1)
+    made_so = TwoStreamNet(asked).eval()
+    made_so.load_state_dict(net.state_dict())
+    assert nearer.config == asked
+    assert as_it_was.config == net.config
+    with torch.no_grad():
+        torch.testing.assert_close(nearer(*inputs), made_so(*inputs))
+        torch.testing.assert_close(as_it_was(*inputs), net(*inputs))
+        assert not torch.allclose(nearer(*inputs).logits, net(*inputs).logits)
 
 
 def test_a_window_wider_than_the_bag_is_no_window() -> None:
