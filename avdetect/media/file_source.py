@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
 from av.container.input import InputContainer
 from av.error import FFmpegError
@@ -16,6 +15,7 @@ from av.format import Flags as FormatFlags
 from avdetect.errors import MediaError, UsageError
 from avdetect.media.audio import AudioTrack
 from avdetect.media.clock import ClockRepair
+from avdetect.media.closing import Closing
 from avdetect.media.container import (
     choose_audio,
     choose_video,
@@ -59,7 +59,7 @@ def probe_file(uri: str | Path) -> MediaInfo:
         return source.info
 
 
-class FileSource:
+class FileSource(Closing):
     """A finite source that FFmpeg reads; see :func:`avdetect.media.source.open_source`."""
 
     def __init__(
@@ -91,14 +91,6 @@ class FileSource:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of files and decoders."""

@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf, isfinite
-from types import TracebackType
-from typing import Self
 
 from av.audio.stream import AudioStream
 from av.codec.context import Flags as CodecFlags
@@ -26,6 +24,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from avdetect.media.audio import AudioTrack
+from avdetect.media.closing import Closing
 from avdetect.media.container import choose_audio, choose_video
 from avdetect.media.damage import Damage
 from avdetect.media.demux import Lull
@@ -92,7 +91,7 @@ class _Member:
     """Packets since then."""
 
 
-class LiveSource:
+class LiveSource(Closing):
     """One connection to a live source; a context manager.
 
     Its grid begins with its first picture or sound. A stream that stops is not waited for; it may come back.
@@ -140,14 +139,6 @@ class LiveSource:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def ring(self) -> PacketRing:
