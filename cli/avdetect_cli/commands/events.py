@@ -54,7 +54,7 @@ def events(
     """Decide events again from saved scores.
 
     Takes no time, for nothing is decoded: the way to try thresholds.
-    What is not asked for comes from the bundle's rules; a class that the bundle does not know gets general ones.
+    What is not asked for comes from the bundle's rules; a class that the bundle does not know gets that of prompts.
     """
     from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
     from avdetect.sinks.scores import read_scores
