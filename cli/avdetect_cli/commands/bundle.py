@@ -72,7 +72,7 @@ def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
             yield f"  {spec.name:<{width}}  {' / '.join(phrases)}"
     if manifest.calibration:
         yield ""
-        yield f"  Thresholds: {manifest.calibration}"
+        yield f"  {manifest.calibration}"
     if manifest.licences:
         yield ""
         yield from (f"  {notice}" for notice in manifest.licences)
