@@ -1,74 +1,36 @@
-"""Reading a configuration: all that is wrong with it at once, each mistake with its line."""
+"""A configuration and what it comes to: all that is wrong with it at once, each mistake with its line."""
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
-from avdetect.errors import AvdetectError, BundleError, UsageError
+from avdetect.errors import AvdetectError, BundleError, ProviderError, UsageError
 from avdetect.events.rules import rules_for, with_overrides
 from avdetect.manifest import EventRule, Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.serve.clip_requests import ClipOptions
-from avdetect.serve.config import (
-    ClipSettings,
-    Config,
-    FeedSettings,
-    LogSettings,
-    ModelSettings,
-    StoreSettings,
-    WebSettings,
-)
+from avdetect.serve.config import Config, FeedSettings, ModelSettings, WebSettings
+from avdetect.serve.config_mistakes import Mistake, misuse, unknown
+from avdetect.serve.config_reading import STANDARD, read_config
 from avdetect.serve.credentials import expand_variables, with_credentials
 from avdetect.serve.live_feed import FeedSpec
 from avdetect.serve.secrets import Secret, SecretSettings
-from avdetect.serve.sinks.settings import CommandSettings, FileSettings, MqttSettings, WebhookSettings
+from avdetect.serve.sinks import open_sink
 from avdetect.serve.supervisor import FeedAddress
-from avdetect.serve.toml_lines import KeyLines, KeyPath
+from avdetect.serve.toml_lines import KeyPath
 
 if TYPE_CHECKING:
     from avdetect.runtime.prompts import Prompt
 
-__all__ = ["CLIPS_FOLDER", "STORE_FILE", "LoadedConfig", "load_config", "read_config"]
+__all__ = ["CLIPS_FOLDER", "STORE_FILE", "LoadedConfig", "load_config"]
 
 CLIPS_FOLDER = "clips"
 """In the store's folder."""
 STORE_FILE = "events.sqlite3"
 """Beside them."""
-
-_SINKS: Mapping[str, type[BaseModel]] = {
-    "webhook": WebhookSettings,
-    "mqtt": MqttSettings,
-    "command": CommandSettings,
-    "file": FileSettings,
-}
-_MODELS: tuple[type[BaseModel], ...] = (
-    Config,
-    ModelSettings,
-    StoreSettings,
-    ClipSettings,
-    WebSettings,
-    LogSettings,
-    FeedSettings,
-    *_SINKS.values(),
-)
-_PATHS = {"bundle", "folder", "file", "path", "ca", "cert", "key"}
-"""Settings that are paths, beside all that end in ``_file``."""
-_STANDARD = "-"
-"""Stands for standard input or output, where a path is expected."""
-_SHOWN = {"literal_error", "greater_than", "greater_than_equal", "less_than", "less_than_equal"}
-"""Errors whose input can be shown: no setting of these kinds is a secret."""
-_SYNTAX = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column \d+\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,54 +62,21 @@ class LoadedConfig:
         return tuple(self.config.sinks) if chosen is None else chosen
 
 
-@dataclass(frozen=True, slots=True)
-class _Mistake:
-    path: KeyPath
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A configuration as it is written."""
-
-    path: Path
-    text: str
-    document: Mapping[str, Any]
-    config: Config
-
-    @property
-    def folder(self) -> Path:
-        """From which paths count."""
-        return self.path.resolve().parent
-
-    def misuse(self, mistakes: Sequence[_Mistake]) -> UsageError:
-        """All mistakes, with their lines."""
-        return _misuse(self.path, self.text, mistakes)
-
-
-def read_config(path: Path) -> Config:
-    """Read what is set in the configuration at ``path``, but look neither for credentials nor at the bundle.
-
-    Raises:
-        UsageError: all that can be seen to be wrong so, a line each.
-    """
-    return _read(path).config
-
-
 def load_config(path: Path) -> LoadedConfig:
     """Read the configuration at ``path``. Paths in it count from its folder.
 
     Raises:
         UsageError: all its mistakes, a line each.
     """
-    file = _read(path)
+    file = read_config(path)
     config = file.config
     bundle = config.model.bundle or default_bundle_path()
     try:
         manifest = read_manifest(bundle)
     except BundleError as error:
-        raise file.misuse([_Mistake(("model", "bundle"), str(error))]) from error
-    mistakes = list(_missing_credentials(config, file.document))
+        raise misuse(path, file.text, [Mistake(("model", "bundle"), str(error))]) from error
+    mistakes = [*_missing_credentials(config, file.document), *_wrong_device(config.model)]
+    mistakes += _unusable_sinks(config, mistakes)
     prompts = _prompts(config, bundle, manifest, mistakes)
     feeds = tuple(
         spec
@@ -156,37 +85,11 @@ def load_config(path: Path) -> LoadedConfig:
     )
     token = _token(config.web, mistakes)
     if mistakes:
-        raise file.misuse(mistakes)
+        raise misuse(path, file.text, mistakes)
     return LoadedConfig(config, manifest, prompts, feeds, token)
 
 
-def _read(path: Path) -> _File:
-    try:
-        text = path.read_text("utf-8")
-        document = tomllib.loads(text)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a text in UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(_syntax(path, str(error))) from error
-    folder = path.resolve().parent
-    try:
-        config = Config.model_validate({**_with_paths(document, folder), **_words(document)})
-    except ValidationError as error:
-        found = [_mistake(details) for details in error.errors(include_url=False)]
-        raise _misuse(path, text, found) from None  # its message would show what was set
-    # The default counts from there as well.
-    store = config.store.model_copy(update={"folder": folder / config.store.folder})
-    return _File(path, text, document, config.model_copy(update={"store": store}))
-
-
-def _words(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The part in which names are the user's own, whatever settings they look like."""
-    return {"prompts": document["prompts"]} if "prompts" in document else {}
-
-
-def _prompts(config: Config, bundle: Path, manifest: Manifest, mistakes: list[_Mistake]) -> tuple[Prompt, ...]:
+def _prompts(config: Config, bundle: Path, manifest: Manifest, mistakes: list[Mistake]) -> tuple[Prompt, ...]:
     if not config.prompts:
         return ()
     from avdetect.runtime.prompts import (
@@ -199,17 +102,17 @@ def _prompts(config: Config, bundle: Path, manifest: Manifest, mistakes: list[_M
     try:
         check_understands(bundle, manifest)
     except AvdetectError as error:
-        mistakes.append(_Mistake(("prompts",), str(error)))
+        mistakes.append(Mistake(("prompts",), str(error)))
     for name, phrases in config.prompts.items():
         try:
             prompts.append(Prompt(name, phrases))
             check_new(prompts[-1:], manifest.class_names)
         except UsageError as error:
-            mistakes.append(_Mistake(("prompts", name), str(error)))
+            mistakes.append(Mistake(("prompts", name), str(error)))
     return tuple(prompts)
 
 
-def _missing_credentials(config: Config, document: Mapping[str, Any]) -> Iterator[_Mistake]:
+def _missing_credentials(config: Config, document: Mapping[str, Any]) -> Iterator[Mistake]:
     """Environment variables that are not set, and files that cannot be read, of all that is switched on."""
     sections: dict[KeyPath, SecretSettings] = {("web",): config.web} if config.web.enabled else {}
     sections |= {("sinks", name): sink for name, sink in config.sinks.items()}
@@ -219,12 +122,34 @@ def _missing_credentials(config: Config, document: Mapping[str, Any]) -> Iterato
             try:
                 secret.reveal()
             except UsageError as error:
-                yield _Mistake((*above, *_as_written(setting, secret, document, above)), str(error))
+                yield Mistake((*above, *_as_written(setting, secret, document, above)), str(error))
         if isinstance(settings, FeedSettings):
             try:
                 expand_variables(settings.url)
             except UsageError as error:
-                yield _Mistake((*above, "url"), str(error))
+                yield Mistake((*above, "url"), str(error))
+
+
+def _wrong_device(model: ModelSettings) -> Iterator[Mistake]:
+    from avdetect.runtime.session import choose_provider
+
+    try:
+        choose_provider(model.device)
+    except (UsageError, ProviderError) as error:
+        yield Mistake(("model", "device"), str(error).removeprefix(f"--device {model.device}: "))
+
+
+def _unusable_sinks(config: Config, mistakes: Sequence[Mistake]) -> list[Mistake]:
+    """Those that could not be opened, but for the ones in ``mistakes`` already."""
+    told = {mistake.path[:2] for mistake in mistakes}
+    found = []
+    for name, settings in config.sinks.items():
+        if ("sinks", name) not in told:
+            try:
+                open_sink(name, settings).close()
+            except UsageError as error:
+                found.append(Mistake(("sinks", name), str(error).removeprefix(f"sink {name}: ")))
+    return found
 
 
 def _as_written(setting: KeyPath, secret: Secret, document: Mapping[str, Any], above: KeyPath) -> KeyPath:
@@ -237,7 +162,7 @@ def _as_written(setting: KeyPath, secret: Secret, document: Mapping[str, Any], a
 
 
 def _feed(
-    name: str, feed: FeedSettings, config: Config, manifest: Manifest, folder: Path, mistakes: list[_Mistake]
+    name: str, feed: FeedSettings, config: Config, manifest: Manifest, folder: Path, mistakes: list[Mistake]
 ) -> FeedSpec | None:
     """What the engine is told of a feed; ``None`` for one that is not to be run, or if there are mistakes."""
     above = ("feeds", name)
@@ -248,23 +173,22 @@ def _feed(
         *(("sink", sinks, ("sinks", at), sink) for at, sink in enumerate(feed.sinks or ())),
     ]
     mistakes += [
-        _Mistake((*above, *path), _unknown(kind, label, known))
+        Mistake((*above, *path), unknown(kind, label, known))
         for kind, known, path, label in named
         if label not in known
     ]
     if not feed.enabled or any(mistake.path[:2] == above for mistake in mistakes):
         return None
     try:
-        rules = _rules(feed, classes, manifest)
         url = _url(feed, folder)
     except UsageError as error:
-        mistakes.append(_Mistake(above, str(error)))
+        mistakes.append(Mistake((*above, "username"), str(error)))
         return None
     clips = None
     if config.clips.enabled and feed.clips:
         folder = config.store.folder / CLIPS_FOLDER
         clips = ClipOptions(folder, config.clips.pre_roll_s, config.clips.post_roll_s, early=True)
-    return FeedSpec(name, FeedAddress(url, feed.options), rules, clips)
+    return FeedSpec(name, FeedAddress(url, feed.options), _rules(feed, classes, manifest), clips)
 
 
 def _rules(feed: FeedSettings, classes: Sequence[str], manifest: Manifest) -> tuple[EventRule | None, ...]:
@@ -289,14 +213,14 @@ def _url(feed: FeedSettings, folder: Path) -> str:
     if feed.username is not None or feed.password is not None:
         return with_credentials(url, _reveal(feed.username), _reveal(feed.password))
     is_device = feed.input_format is not None and not (folder / url).is_file()
-    return url if "://" in url or url == _STANDARD or is_device else str(folder / url)
+    return url if "://" in url or url == STANDARD or is_device else str(folder / url)
 
 
 def _reveal(secret: Secret | None) -> str:
     return "" if secret is None else secret.reveal()
 
 
-def _token(web: WebSettings, mistakes: list[_Mistake]) -> str | None:
+def _token(web: WebSettings, mistakes: list[Mistake]) -> str | None:
     """The token of the web interface, if it has one."""
     if not web.enabled:
         return None
@@ -311,66 +235,6 @@ def _token(web: WebSettings, mistakes: list[_Mistake]) -> str | None:
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed; `pip install 'avdetect[serve]'` brings it.") from error
     except UsageError as error:
-        mistakes.append(_Mistake(("web", "token" if web.token else "host"), str(error)))
+        mistakes.append(Mistake(("web", "token" if web.token else "host"), str(error)))
         return None
     return token
-
-
-def _with_paths(value: Any, folder: Path, key: str = "") -> Any:
-    """``value`` with every path in it made absolute."""
-    if isinstance(value, Mapping):
-        return {inner: _with_paths(entry, folder, inner) for inner, entry in value.items()}
-    if key == "argv" and isinstance(value, list) and value and "/" in str(value[0]):  # else it is looked for in PATH
-        return [str(folder / str(value[0])), *value[1:]]
-    is_path = key in _PATHS or key.endswith("_file")
-    return str(folder / value) if is_path and isinstance(value, str) and value not in ("", _STANDARD) else value
-
-
-def _misuse(path: Path, text: str, mistakes: Sequence[_Mistake]) -> UsageError:
-    lines = KeyLines(text)
-    located = sorted(((lines.line(mistake.path), mistake) for mistake in mistakes), key=itemgetter(0))
-    rows = [f"{path}:{line}: {_dotted(mistake.path)}: {mistake.message}" for line, mistake in located]
-    return UsageError("\n".join(rows if len(rows) == 1 else [f"{path} has {len(rows)} mistakes:", *rows]))
-
-
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(part) for part in path if isinstance(part, str))
-
-
-def _syntax(path: Path, message: str) -> str:
-    match = _SYNTAX.fullmatch(message)
-    return f"{path}:{match['line']}: {match['what']}." if match else f"{path}: {message}."
-
-
-def _mistake(details: ErrorDetails) -> _Mistake:
-    """In words of the file, not of pydantic."""
-    path = tuple(_without_tags(details["loc"]))
-    kind, message = details["type"], details["msg"].removeprefix("Value error, ")
-    match kind:
-        case "extra_forbidden":
-            known = sorted({name for model in _MODELS for name in model.model_fields})
-            return _Mistake(path, "is no setting" + (_meant(str(path[-1]), known) or "."))
-        case "missing":
-            return _Mistake(path, "is missing.")
-        case "union_tag_invalid" | "union_tag_not_found":
-            return _Mistake((*path, "type"), f"must be one of {', '.join(_SINKS)}.")
-    message = message.replace("Input should be", "must be").replace("'", '"')
-    got = f", got {json.dumps(details['input'], default=str)}" if kind in _SHOWN else ""
-    return _Mistake(path, f"{message}{got}.")
-
-
-def _without_tags(path: Sequence[str | int]) -> Iterator[str | int]:
-    """Pydantic puts the type of a sink into the path of its mistakes, and a mark behind the names of keys."""
-    for place, part in enumerate(path):
-        if not (part == "[key]" or (path[0] == "sinks" and place == 2 and part in _SINKS)):
-            yield part
-
-
-def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    choice = f"; there are {', '.join(known)}." if known else "; there is none."
-    return f"no {kind} is called {json.dumps(name)}{_meant(name, known) or choice}"
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {json.dumps(near[0])}?" if near else ""

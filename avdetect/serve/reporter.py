@@ -158,7 +158,10 @@ class Reporter(EngineListener):
         """Measure it and show it."""
         scores = dict(zip(self._names, scored.score.scores.tolist(), strict=True))
         self._metrics.observe_snippet(scored.feed, scored.latency_s, scores)
+        is_new = scored.feed not in self._known_until
         self._known_until[scored.feed] = datetime.fromtimestamp(scored.at_unix_s, UTC)
+        if is_new:  # at once: should all end now, there was something to be missed
+            self.note_watched()
         self._state.on_score(scored)
 
     def on_state(self, status: FeedStatus) -> None:

@@ -188,7 +188,7 @@ def test_sinks_are_replaced_without_a_sensor_changing(shots: Path, tmp_path: Pat
             service.wait_for(lambda: service.says(says))
 
         wrong = present.replace(mqtt, mqtt + 'tls = { ca = "missing.pem" }\n')
-        reload(wrong, "sink home: its certificates or key cannot be read")
+        reload(wrong, "sinks.home: its certificates or key cannot be read")
         reload(present.replace('"events.jsonl"', '"other.jsonl"'), "the configuration was read again")
         service.wait_for((tmp_path / "other.jsonl").exists)
         assert "offline" not in said("avdetect/availability")

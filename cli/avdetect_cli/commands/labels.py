@@ -55,12 +55,12 @@ def export_labels(
 
 def _folder_and_margin(source: Path) -> tuple[Path, float]:
     """Of the store, and how much of the time around an event its clip shows."""
-    from avdetect.serve.config_file import read_config
+    from avdetect.serve.config_reading import read_config
     from avdetect.serve.labels import CLIP_MARGIN_S
 
     if source.is_dir():
         return source, CLIP_MARGIN_S
-    config = read_config(source)
+    config = read_config(source).config
     return config.store.folder, max(config.clips.pre_roll_s, config.clips.post_roll_s)
 
 

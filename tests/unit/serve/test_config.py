@@ -185,6 +185,38 @@ classes = ["sirens"]
     assert in_file.startswith(f"10: sinks.hook.url_file: cannot read the credential in {tmp_path / 'no-url'}: ")
 
 
+def test_values_of_another_kind_are_told_in_words_of_the_file(tmp_path: Path) -> None:
+    text = (
+        '[store]\nfolder = 3\n[feeds.door]\nurl = ""\nclasses = "siren"\n[feeds.yard]\nurl = "x"\nffmpeg_options = 1\n'
+    )
+
+    assert mistakes(tmp_path, text)[1:] == [
+        "2: store.folder: must be a text.",
+        "4: feeds.door.url: must be a text that is not empty.",
+        "5: feeds.door.classes: must be a list.",
+        "8: feeds.yard.ffmpeg_options: must be a table.",
+    ]
+    assert mistakes(tmp_path, '[feeds]\nurl = "x"\n') == ["2: feeds.url: must be a table."]
+
+
+def test_a_device_or_sink_that_cannot_be_used_is_a_mistake(tmp_path: Path) -> None:
+    text = FEED + '[model]\ndevice = "gpu"\n[sinks.hook]\ntype = "webhook"\nurl = "ftp://x"\n'
+    text += '[sinks.home]\ntype = "mqtt"\nhost = "x"\ntls = { ca = "no.pem" }\n'
+
+    device, hook, home = mistakes(tmp_path, text)[1:]
+
+    assert device == "4: model.device: device 'gpu' is not known; choose auto, cpu, cuda, cuda:N or tensorrt."
+    assert hook == "5: sinks.hook: its URL must begin with http:// or https:// and name a host."
+    assert home.startswith("8: sinks.home: its certificates or key cannot be read")
+
+
+@pytest.mark.parametrize("url", ["rtsp://me@camera/1", "/dev/video0"])
+def test_a_user_name_without_a_place_is_a_mistake(tmp_path: Path, url: str) -> None:
+    [mistake] = mistakes(tmp_path, f'[feeds.door]\nurl = "{url}"\nusername = "me"\n')
+
+    assert mistake.startswith("3: feeds.door.username: ")
+
+
 @pytest.mark.parametrize(
     ("feed", "place"),
     [

@@ -152,8 +152,12 @@ def test_a_feed_is_noted_as_seen_up_to_its_last_score_and_while_it_is_in_a_gap_u
     nothing = np.zeros(len(state.classes), np.float32)
     score = SnippetScore(0, Span(0.0, 0.64), nothing, nothing, nothing, True, True)
     reporter.on_score(ScoredSnippet("door", score, NOW.timestamp(), latency_s=1.0, compute_s=0.1))
+    assert store.watched() == {"door": NOW}  # the first score is noted at once
+
+    later = NOW + timedelta(seconds=3)
+    reporter.on_score(ScoredSnippet("door", score, later.timestamp(), latency_s=1.0, compute_s=0.1))
     reporter.note_watched()
-    assert store.watched() == {"door": NOW}
+    assert store.watched() == {"door": later}
 
     before = datetime.now(UTC)
     reporter.on_gap(GAP)
