@@ -30,6 +30,7 @@ from tests.unit.serve import test_engine
 LENGTH_S = 3.0
 OPTIONS = LiveOptions(open_timeout_s=2, stall_timeout_s=2, max_backoff_s=1)
 ENGINE = EngineOptions(hang_after_s=2.0, first_restart_s=0.05)
+MPEG2 = ("-c:v", "mpeg2video", "-q:v", "4", "-g", "12")
 ALWAYS = EventRule(on=0.0, off=0.0, merge_gap_s=0.0)
 
 
@@ -102,9 +103,9 @@ def pid_of(feed: str) -> int:
 @pytest.mark.parametrize(
     ("name", "making"),
     [
-        ("trouble-mpeg2.ts", {"video": ("-c:v", "mpeg2video", "-q:v", "4", "-g", "12")}),
         ("trouble-mp2.ts", {"audio": ("-c:a", "mp2")}),
-        ("trouble-size.ts", {"size": "320x240"}),
+        pytest.param("trouble-mpeg2.ts", {"video": MPEG2}, marks=pytest.mark.slow),
+        pytest.param("trouble-size.ts", {"size": "320x240"}, marks=pytest.mark.slow),
     ],
 )
 def test_what_changes_on_the_same_pids_is_a_gap_and_goes_on_as_what_it_is_now(
