@@ -17,7 +17,7 @@ class QueryOptions:
     """What the user chooses."""
 
     rule: EventRule
-    """What makes places of relevance; of it, a story needs ``on`` alone."""
+    """What makes places of relevance. In a passage of a story, one phrase must reach ``on`` and others ``off``."""
     top: int = 20
     """How many places are wanted."""
     in_order: bool = False

@@ -51,6 +51,7 @@ def answer_document(
             ],
             "in_order": options.in_order,
             "threshold": round_probability(options.rule.on),
+            "off_threshold": round_probability(options.rule.off),
             "top": options.top,
             "within_s": round_time(options.within_s) if is_story else None,
             "at_least": options.needed(story) if is_story else None,

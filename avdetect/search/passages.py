@@ -1,35 +1,37 @@
 """Passages of a recording that hold what a story tells, in the order in which it tells it or in any.
 
-A passage is one snippet for each phrase that is heard in it, all within a window. Of two passages the better one holds
-more phrases, and of as many, those that are more relevant. What is found is exact: the best passage of the recording,
-then the best one that does not overlap it, and so on.
+A passage is one snippet for each phrase that is heard in it, all within a window; one of them must be heard for sure.
+Of two passages the better one holds more phrases, and of as many, those that are more relevant. What is found is
+exact: the best passage of the recording, then the best one that does not overlap it, and so on.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import UsageError
+from avdetect.search.order import NOT_HEARD, Gains, Told, traced_in_order, values_in_order
 
 __all__ = ["NOT_HEARD", "Passage", "PassageOptions", "passages"]
 
-NOT_HEARD = -1
 _MAX_TOGETHER = 8
 """Phrases of the same place: every subset of them is a state."""
-
-Gains = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class PassageOptions:
     """What counts as a passage."""
 
+    sure: float
+    """A phrase is heard for sure where its relevance reaches this."""
+    threshold: float
+    """Beside one that is, others are heard where theirs reaches this."""
     window_snippets: int
     """From its first snippet to its last, both counted."""
     at_least: int
@@ -63,15 +65,12 @@ class Passage:
         return sum(self.relevance) / len(self.relevance)
 
 
-def passages(
-    relevance: NDArray[np.float32], places: NDArray[np.int64], threshold: float, options: PassageOptions
-) -> Iterator[Passage]:
+def passages(relevance: NDArray[np.float32], places: NDArray[np.int64], options: PassageOptions) -> Iterator[Passage]:
     """The passages of a recording, the best first; none overlaps another.
 
     Args:
         relevance: of every phrase and snippet, ``(N, T)``.
         places: of the phrases in the story, ``(N,)``.
-        threshold: a phrase is heard where its relevance reaches this.
         options: what counts.
 
     Raises:
@@ -81,14 +80,14 @@ def passages(
     together = max(map(len, groups))
     if options.in_order and together > _MAX_TOGETHER:
         raise UsageError(f"the story tells of {together} things at the same time, and --order follows {_MAX_TOGETHER}.")
-    heard = (relevance >= threshold) & (relevance > 0)
-    # One phrase more outweighs any relevance.
-    gains = np.where(heard, relevance.astype(np.float64) + (len(places) + 1), 0.0)
+    heard = (relevance >= options.threshold) & (relevance > 0)
+    story = Told(groups, one_more=len(places) + 1.0, sure=len(places) + 1.0 + options.sure)
+    gains = np.where(heard, relevance.astype(np.float64) + story.one_more, 0.0)
     ties = count()  # stretches cannot be compared
     waiting: list[tuple[float, int, int, int, list[int]]] = []
 
     def look(begin: int, end: int) -> None:
-        found = _best(gains[:, begin:end], groups, options)
+        found = _best(gains[:, begin:end], story, options)
         if found is not None:
             value, snippets = found
             shifted = [at if at == NOT_HEARD else at + begin for at in snippets]
@@ -111,25 +110,24 @@ def _groups(places: NDArray[np.int64]) -> list[list[int]]:
     return [np.flatnonzero(places == place).tolist() for place in np.unique(places)]
 
 
-def _best(gains: Gains, groups: Sequence[Sequence[int]], options: PassageOptions) -> tuple[float, list[int]] | None:
+def _best(gains: Gains, story: Told, options: PassageOptions) -> tuple[float, list[int]] | None:
     """Value and snippets of the best passage of a stretch; ``None`` without any."""
-    num_phrases, num_snippets = gains.shape
-    if not num_snippets:
+    if not gains.shape[1]:
         return None
     highest = _highest_ahead(gains, options.window_snippets)
-    # A passage begins with something that is heard.
-    begins = np.flatnonzero(((highest > 0).sum(axis=0) >= options.at_least) & (gains > 0).any(axis=0))
+    enough = ((highest > 0).sum(axis=0) >= options.at_least) & (highest >= story.sure).any(axis=0)
+    begins = np.flatnonzero(enough & (gains > 0).any(axis=0))  # a passage begins with something that is heard
     if not begins.size:
         return None
     values = highest[:, begins].sum(axis=0)
     if options.in_order:
-        values = _in_order(gains, groups, begins, options.window_snippets)
+        values = values_in_order(gains, story, begins, options.window_snippets)
     best = int(values.argmax())
     value = float(values[best])
-    if value < options.at_least * (num_phrases + 1):
+    if value < options.at_least * story.one_more:
         return None
     window = gains[:, begins[best] : begins[best] + options.window_snippets]
-    snippets = _traced(window, groups) if options.in_order else _strongest(window)
+    snippets = traced_in_order(window, story) if options.in_order else _strongest(window)
     return value, [at if at == NOT_HEARD else at + int(begins[best]) for at in snippets]
 
 
@@ -147,84 +145,3 @@ def _highest_ahead(gains: Gains, window: int) -> Gains:
 def _strongest(window: Gains) -> list[int]:
     snippets = window.argmax(axis=1)
     return [int(at) if window[n, at] > 0 else NOT_HEARD for n, at in enumerate(snippets)]
-
-
-class _States:
-    """The values of all states at one moment, for many windows side by side.
-
-    A state is a group that has been reached and the set of its phrases that have been heard. In every snippet first the
-    next group may be entered, then phrases of the group may be heard: so those of a later group are in later snippets.
-    """
-
-    def __init__(self, groups: Sequence[Sequence[int]], num_windows: int) -> None:
-        self._groups = groups
-        self.values = [np.full((1 << len(group), num_windows), -np.inf) for group in groups]
-        self.values[0][0] = 0.0
-
-    def advance(self, gains: Gains, paths: _Paths | None = None) -> None:
-        """Take the next snippet of every window, ``(N, windows)``; ``paths`` notes what was decided."""
-        for group, (before, after) in enumerate(pairwise(self.values)):
-            best = before.max(axis=0)
-            if paths is not None and best > after[0]:
-                paths.enter(group + 1, int(before.argmax()))
-            np.maximum(after[0], best, out=after[0])
-        for group, (phrases, values) in enumerate(zip(self._groups, self.values, strict=True)):
-            for bit, phrase in enumerate(phrases):
-                if not gains[phrase].any():
-                    continue
-                gain = np.where(gains[phrase] > 0, gains[phrase], -np.inf)
-                for without in (heard for heard in range(len(values)) if not heard >> bit & 1):
-                    value, known = values[without] + gain, values[without | 1 << bit]
-                    if paths is not None and value > known:
-                        paths.hear(group, without, bit)
-                    np.maximum(known, value, out=known)
-
-    def best(self) -> Gains:
-        """``(windows,)``."""
-        return np.asarray(np.max([values.max(axis=0) for values in self.values], axis=0))
-
-
-class _Paths:
-    """Of one window: the snippets that led to each state."""
-
-    def __init__(self, groups: Sequence[Sequence[int]]) -> None:
-        self._groups = groups
-        self._paths: dict[tuple[int, int], dict[int, int]] = {(0, 0): {}}
-        self.at = 0
-        """The snippet that is decided on."""
-
-    def enter(self, group: int, heard_before: int) -> None:
-        """The best way to begin ``group`` is from this state of the group before."""
-        self._paths[group, 0] = self._paths[group - 1, heard_before]
-
-    def hear(self, group: int, without: int, bit: int) -> None:
-        """The best way to have heard this phrase too is to hear it here."""
-        phrase = self._groups[group][bit]
-        self._paths[group, without | 1 << bit] = {**self._paths[group, without], phrase: self.at}
-
-    def of(self, group: int, heard: int) -> dict[int, int]:
-        """Snippets by phrase."""
-        return self._paths[group, heard]
-
-
-def _in_order(gains: Gains, groups: Sequence[Sequence[int]], begins: NDArray[np.intp], window: int) -> Gains:
-    """The value of the best passage in the window that starts at each of ``begins``, where something is heard."""
-    heard = np.flatnonzero(gains.any(axis=0))
-    first, last = np.searchsorted(heard, begins), np.searchsorted(heard, begins + window)
-    padded = np.concatenate((gains[:, heard], np.zeros((len(gains), 1))), axis=1)
-    states = _States(groups, len(begins))
-    for ahead in range(int((last - first).max())):
-        at = first + ahead
-        states.advance(padded[:, np.where(at < last, at, len(heard))])
-    return states.best()
-
-
-def _traced(window: Gains, groups: Sequence[Sequence[int]]) -> list[int]:
-    """The snippets of the best passage in order of one window."""
-    states, paths = _States(groups, 1), _Paths(groups)
-    for paths.at in np.flatnonzero(window.any(axis=0)).tolist():
-        states.advance(window[:, paths.at, None], paths)
-    values = [(value, group, heard) for group, of in enumerate(states.values) for heard, value in enumerate(of[:, 0])]
-    _, group, heard = max(values)
-    path = paths.of(group, heard)
-    return [path.get(phrase, NOT_HEARD) for phrase in range(len(window))]

@@ -39,7 +39,7 @@ def ask(corpora: Sequence[Corpus], story: Story, spec: AlignmentSpec, options: Q
     options.check(story)
     ranking = _Ranking.of(corpora, story, spec)
     find = _phrase_places if len(story.texts) == 1 else _story_places
-    places = find(ranking.candidates(options.rule.on, options.needed(story)), story, spec, options)
+    places = find(ranking.candidates(options.rule, options.needed(story)), story, spec, options)
     nearest = None if places else next(iter(find(ranking.best(), story, spec, _undemanding(options))), None)
     return Answer(
         phrases=story.texts,
@@ -91,9 +91,10 @@ class _Ranking:
         found = [peaks(corpus, story.phrases, spec) for corpus in corpora]
         return _Ranking(corpora, np.concatenate(found) if found else np.zeros((0, len(story.texts)), np.float32))
 
-    def candidates(self, threshold: float, needed: int) -> Iterator[_Candidate]:
-        """Those in which enough phrases reach the threshold, the highest bound first."""
-        enough = (self.peaks >= threshold - _ROUNDING).sum(axis=1) >= needed
+    def candidates(self, rule: EventRule, needed: int) -> Iterator[_Candidate]:
+        """Those in which a phrase reaches ``on`` and enough of them reach ``off``, the highest bound first."""
+        enough = (self.peaks >= rule.off - _ROUNDING).sum(axis=1) >= needed
+        enough &= (self.peaks >= rule.on - _ROUNDING).any(axis=1)
         bounds = self.peaks.mean(axis=1)
         corpus_of = np.repeat(np.arange(len(self.corpora)), [len(corpus.sources) for corpus in self.corpora])
         first_of = np.searchsorted(corpus_of, np.arange(len(self.corpora)))
@@ -104,7 +105,7 @@ class _Ranking:
 
     def best(self) -> Iterator[_Candidate]:
         """The one with the highest bound, if there is any sound."""
-        return (one for one in islice(self.candidates(0.0, 0), 1) if one.bound > 0)
+        return (one for one in islice(self.candidates(EventRule(on=0.0, off=0.0), 0), 1) if one.bound > 0)
 
 
 def _undemanding(options: QueryOptions) -> QueryOptions:
@@ -169,8 +170,8 @@ def _passages(candidate: _Candidate, story: Story, spec: AlignmentSpec, options:
     trace = candidate.corpus.trace(candidate.number)
     curve = relevance_curve(candidate.corpus, candidate.number, story, spec)
     window = max(int(options.within_s / float(candidate.corpus.hop) + _ROUNDING), 1)
-    chosen = PassageOptions(window, options.needed(story), options.in_order)
-    found = passages(curve.scores.T, story.places, options.rule.on, chosen)
+    chosen = PassageOptions(options.rule.on, options.rule.off, window, options.needed(story), options.in_order)
+    found = passages(curve.scores.T, story.places, chosen)
     for passage in islice(found, options.top):
         yield _place(curve, passage, story, fit(_around(trace, passage, window), story, spec).fused)
 

@@ -62,12 +62,12 @@ def _nearest(asked: Asked) -> str:
             f" The nearest was {place.score:.2f} at {show_time(place.peak_s)} in {place.source}; a place needs "
             f"{options.rule.on:.2f}."
         )
-    heard = [phrase for phrase in place.phrases if phrase.relevance >= options.rule.on]
-    needed = options.needed(asked.story)
+    rule, told = options.rule, len(place.phrases)
+    heard = sum(phrase.relevance >= rule.off for phrase in place.phrases)
     order = " in the order told" if options.in_order else ""
     return (
-        f" The nearest was around {show_time(place.peak_s)} in {place.source}, with {len(heard)} of "
-        f"{len(place.phrases)} phrases; a passage needs {needed}{order}, each with {options.rule.on:.2f}."
+        f" The nearest was around {show_time(place.peak_s)} in {place.source}, with {heard} of {told} phrases; a "
+        f"passage needs {options.needed(asked.story)}{order}, one with {rule.on:.2f} and others with {rule.off:.2f}."
     )
 
 

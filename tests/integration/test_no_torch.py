@@ -102,3 +102,21 @@ def test_help_is_shown_without_loading_what_scoring_needs() -> None:
     """
 
     assert _loaded_after(textwrap.dedent(show_help)).isdisjoint({"av", "numba", "numpy", "onnxruntime", "torch"})
+
+
+def test_recordings_are_indexed_and_asked_without_torch(tmp_path: Path) -> None:
+    command = """
+    from avdetect_cli.app import main
+
+    sys.argv = ["avdetect", *sys.argv[1:]]
+    try:
+        main()
+    finally:
+        assert not Blocked.names & set(sys.modules)
+        assert sys.argv[1] == "index" or not {"av", "numba", "rich"} & set(sys.modules)  # a question is in a hurry
+    """
+    code = textwrap.dedent(BLOCK) + textwrap.dedent(command)
+    _run(code, "index", str(DEMO), "-o", str(tmp_path / "index"), "--device", "cpu", "--quiet")
+    answer = json.loads(_run(code, "query", str(tmp_path / "index"), "a siren", "--json"))
+
+    assert len(answer["places"]) == 1

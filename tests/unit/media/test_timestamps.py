@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,16 @@ def test_sound_that_starts_late_is_heard_late(media: MediaFactory, name: str) ->
     assert float(contents.chunks[0].time) == pytest.approx(2, abs=0.1)
     assert contents.tone_s == pytest.approx(2 + EVENT_S, abs=0.1)
     assert EVENT_S <= contents.flash_s < EVENT_S + 2 * CELL_S
+
+
+@pytest.mark.parametrize("name", ["late.mp4", "late.mkv", "late.ts"])
+def test_sound_that_is_read_alone_keeps_the_clock_of_the_pictures(media: MediaFactory, name: str) -> None:
+    source = media.flash_and_tone("flash.mp4")
+    path = media.ffmpeg(name, "-i", source, "-itsoffset", "2", "-i", source, "-map", "0:v", "-map", "1:a", "-c", "copy")
+    both, alone = read(path), read(path, plan=replace(PLAN, want_video=False))
+    assert alone.frames == []
+    assert [chunk.time for chunk in alone.chunks] == [chunk.time for chunk in both.chunks]
+    assert alone.tone_s == both.tone_s
 
 
 def test_video_that_starts_late_does_not_move_the_sound(media: MediaFactory) -> None:

@@ -151,6 +151,15 @@ def test_a_story_is_found_where_its_phrases_are_heard_together() -> None:
     assert place.fit == pytest.approx(fit(both, a_story(2), SPEC).fused)
 
 
+def test_beside_a_phrase_that_is_sure_others_need_less() -> None:
+    beside = a_trace([{0: 0.9}, {}, {1: 0.6}])  # relevance 0.96 and 0.69: on is 0.8, off 0.5
+    unsure = a_trace([{0: 0.6}, {}, {1: 0.6}])
+    faint = a_trace([{0: 0.9}, {}, {1: 0.45}])
+    answer = ask([a_corpus(beside, unsure, faint)], a_story(2), SPEC, OPTIONS)
+    assert [place.source for place in answer.places] == ["a"]
+    assert [round(phrase.relevance, 2) for phrase in answer.places[0].phrases] == [0.96, 0.69]
+
+
 def test_an_order_is_obeyed_only_if_asked_for() -> None:
     right = a_trace([*silence(2), {0: 0.9}, {}, {1: 0.9}, *silence(2)])
     wrong = a_trace([*silence(2), {1: 0.9}, {}, {0: 0.9}, *silence(2)])
