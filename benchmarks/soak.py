@@ -404,6 +404,7 @@ def mistakes_of_resources(samples: Sequence[Sample], seconds: float) -> list[str
     num_feeds = max(one.num_feeds for one in settled)
     service = [one.service for one in settled if one.num_feeds == num_feeds]
     feed = [one.feed for one in settled if one.feed_pid == pid]
+    feed = feed[round(WARM_UP * len(feed)) :]  # it may have begun late
     is_judged = seconds >= JUDGED_FROM_S
     return growth("the service", service, is_judged) + growth("a feed", feed, is_judged)
 
