@@ -15,7 +15,7 @@ from avdetect.runtime.bundle import Bundle
 from avdetect.serve.config_file import CLIPS_FOLDER, STORE_FILE, LoadedConfig, load_config
 from avdetect.serve.delivery import Dispatcher
 from avdetect.serve.engine import Engine
-from avdetect.serve.listener import FeedStatus
+from avdetect.serve.listener import FeedStatus, Listeners
 from avdetect.serve.live_feed import FeedSpec
 from avdetect.serve.logs import configure_logging
 from avdetect.serve.metrics import Metrics
@@ -25,6 +25,7 @@ from avdetect.serve.signals import Order, Orders
 from avdetect.serve.sinks import Sink, SinkSettings, open_sink
 from avdetect.serve.state import ServiceState
 from avdetect.serve.store import Store
+from avdetect.serve.systemd import Watchdog, notify
 
 __all__ = ["serve"]
 
@@ -72,7 +73,7 @@ class _Service:
         self._dispatcher = opened.enter_context(dispatcher)
         self._metrics.watch_backlog(self._dispatcher.backlog)
         self._reporter = Reporter(self._store, self._dispatcher, self._metrics, self._state, self._sinks_of)
-        self._engine = Engine(bundle, self._reporter)
+        self._engine = Engine(bundle, Listeners(self._reporter, Watchdog()))
         if config.web.enabled:
             self._open_web(opened)
         self._engine_thread = threading.Thread(target=self._run_engine, name="engine")
@@ -84,6 +85,7 @@ class _Service:
         self._set_feeds((), self._loaded.feeds, self._reporter.resume([spec.name for spec in self._loaded.feeds]))
         self._engine_thread.start()
         self._state.set_ready(True)
+        notify("READY=1")
         _LOG.info("watching %d feeds with %s", len(self._loaded.feeds), self._state.bundle_name)
         try:
             while self._next_order() is Order.RELOAD:
@@ -104,6 +106,7 @@ class _Service:
     def _stop(self) -> None:
         """Close and deliver what is open."""
         _LOG.info("stopping")
+        notify("STOPPING=1")
         self._state.set_ready(False)
         self._engine.stop()
         self._engine_thread.join()

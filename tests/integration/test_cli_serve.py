@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -279,6 +280,24 @@ def test_the_time_between_an_orderly_stop_and_the_next_start_is_a_gap(shots: Pat
     started_at = datetime.fromisoformat(began["started_at"])
     assert stopped_at - timedelta(seconds=WITHIN_S) < started_at < stopped_at
     assert stopped_at < datetime.fromisoformat(ended["ended_at"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as systemd starts it")
+def test_the_service_manager_hears_that_it_is_ready_alive_and_stopping(
+    shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(WITHIN_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        with serving(tmp_path, CONFIG.replace("{media}", str(shots))) as service:
+            told = {manager.recv(100) for _ in range(4)}
+            assert told == {b"READY=1", b"WATCHDOG=1"}
+            service.process.send_signal(signal.SIGTERM)
+            while (state := manager.recv(100)) != b"STOPPING=1":
+                assert state == b"WATCHDOG=1"
+            assert service.process.wait(WITHIN_S) == 0
 
 
 def test_a_mistake_ends_it_before_it_begins(tmp_path: Path) -> None:
