@@ -11,7 +11,7 @@ from avdetect.evaluation.matching import MatchCounts
 from avdetect.evaluation.result import Evaluation, FalseAlarm, Missed
 from avdetect.manifest import Manifest
 
-__all__ = ["SCHEMA_VERSION", "evaluation_document"]
+__all__ = ["SCHEMA_VERSION", "evaluation_document", "plain"]
 
 SCHEMA_VERSION = "1.0"
 _DIGITS = 6
@@ -35,21 +35,21 @@ def evaluation_document(
         "avdetect": avdetect_version,
         "bundle": None if bundle is None else {"name": bundle.name, "version": bundle.version},
         "manifest": manifest_path,
-        "material": _plain(asdict(evaluation.material)),
+        "material": plain(asdict(evaluation.material)),
         "classes_not_known": list(evaluation.classes_not_known),
-        "frames": None if evaluation.frames is None else _plain(asdict(evaluation.frames)),
-        "videos": _plain(asdict(evaluation.videos)),
+        "frames": None if evaluation.frames is None else plain(asdict(evaluation.frames)),
+        "videos": plain(asdict(evaluation.videos)),
         "events": None
         if events is None
         else {
             "alarms": _by_iou(events.alarms),
             "classes": {name: _by_iou(counts) for name, counts in events.classes.items()},
-            "modality_recall": _plain(events.modality_recall),
-            "best_f1": _plain(events.best_f1),
-            "mean_average_precision": _plain(events.mean_average_precision),
+            "modality_recall": plain(events.modality_recall),
+            "best_f1": plain(events.best_f1),
+            "mean_average_precision": plain(events.mean_average_precision),
         },
-        "alarms": _plain(asdict(evaluation.alarms)),
-        "psds": _plain(evaluation.psds),
+        "alarms": plain(asdict(evaluation.alarms)),
+        "psds": plain(evaluation.psds),
         "worst_false_alarms": [_false_alarm(item) for item in evaluation.false_alarms[:num_worst]],
         "worst_missed": [_missed(item) for item in evaluation.missed[:num_worst]],
     }
@@ -57,7 +57,7 @@ def evaluation_document(
 
 def _by_iou(counts: Mapping[float, MatchCounts]) -> dict[str, object]:
     return {
-        f"{iou:g}": _plain({"precision": each.precision, "recall": each.recall, "f1": each.f1, **asdict(each)})
+        f"{iou:g}": plain({"precision": each.precision, "recall": each.recall, "f1": each.f1, **asdict(each)})
         for iou, each in counts.items()
     }
 
@@ -66,30 +66,30 @@ def _false_alarm(item: FalseAlarm) -> dict[str, object]:
     alarm = item.alarm
     return {
         "video": item.video,
-        "start_s": _plain(alarm.span.start_s),
-        "end_s": _plain(alarm.span.end_s),
+        "start_s": plain(alarm.span.start_s),
+        "end_s": plain(alarm.span.end_s),
         "labels": list(alarm.labels),
-        "confidence": _plain(alarm.confidence),
+        "confidence": plain(alarm.confidence),
     }
 
 
 def _missed(item: Missed) -> dict[str, object]:
     return {
         "video": item.video,
-        "start_s": _plain(item.event.span.start_s),
-        "end_s": _plain(item.event.span.end_s),
+        "start_s": plain(item.event.span.start_s),
+        "end_s": plain(item.event.span.end_s),
         "label": item.event.label,
         "modality": item.event.modality,
-        "highest_score": _plain(item.highest_score),
+        "highest_score": plain(item.highest_score),
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """``value`` with rounded numbers, ``None`` for NaN, and keys that are strings."""
     if isinstance(value, float):
         return None if math.isnan(value) else round(value, _DIGITS)
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else f"{key:g}": _plain(item) for key, item in value.items()}
+        return {key if isinstance(key, str) else f"{key:g}": plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -63,6 +63,7 @@ def evaluate_text(
     import json as json_text
     from dataclasses import asdict
 
+    from avdetect.evaluation.document import plain
     from avdetect.runtime.alignment import open_alignment
     from avdetect.runtime.bundle import Bundle
     from avdetect.runtime.text_evaluation import evaluate_text as measure
@@ -82,9 +83,8 @@ def evaluate_text(
         alignment = open_alignment(model, device=device)
     with extraction_progress(enabled=not quiet) as on_done:
         result = measure(records, alignment, loaded, prompts=phrases, seed=seed, on_done=on_done)
-    document = json_text.dumps(
-        {"model": str(model), "manifest": str(manifest), "seed": seed, **asdict(result)}, indent=2
-    )
+    found = {"model": str(model), "manifest": str(manifest), "seed": seed, **asdict(result)}
+    document = json_text.dumps(plain(found), indent=2, allow_nan=False)
     if output is not None:
         from avdetect.sinks.atomic import replacing
 
@@ -161,8 +161,10 @@ def _show(console: Console, result: TextEvaluation) -> None:
         )
         table.add_row("where, AP of all together", f"{found.pooled_average_precision:.3f}", f"{found.chance:.3f}")
     for kind, answers in result.asking.items():
-        table.add_row(f"not heard, no result: {kind}, {answers.num_absent} times", f"{answers.quiet_share:.3f}", "")
-        table.add_row(f"heard, found: {kind}, {answers.num_heard} times", f"{answers.found_share:.3f}", "")
+        if answers.num_absent:
+            table.add_row(f"not heard, no result: {kind}, {answers.num_absent} times", f"{answers.quiet_share:.3f}", "")
+        if answers.num_heard:
+            table.add_row(f"heard, found: {kind}, {answers.num_heard} times", f"{answers.found_share:.3f}", "")
     if result.classification is not None:
         classes = result.classification
         table.add_row(f"class, of {classes.num_sounds} sounds", f"{classes.accuracy:.3f}", f"{classes.chance:.3f}")
