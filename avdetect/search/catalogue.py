@@ -26,6 +26,7 @@ __all__ = [
     "Stamp",
     "check_data",
     "data_paths",
+    "located",
     "made_by_another",
     "read_catalogue",
     "stored_path",
@@ -155,6 +156,11 @@ def stored_path(path: str, folder: Path) -> str:
     with suppress(ValueError):  # another drive
         absolute = os.path.relpath(absolute, os.path.abspath(folder))  # noqa: PTH100
     return absolute.replace(os.sep, "/")
+
+
+def located(path: str, folder: Path) -> str:
+    """Where a file is that the index in ``folder`` calls so: an absolute path."""
+    return os.path.abspath(os.path.join(folder, path))  # noqa: PTH100, PTH118
 
 
 def read_catalogue(folder: Path) -> Catalogue:

@@ -119,8 +119,7 @@ class _Located(Sequence[str]):
     def __getitem__(self, at: int | slice) -> str | list[str]:
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]
-        located = os.path.normpath(os.path.join(self._folder, self._paths[at]))  # noqa: PTH118 - see Stamp
-        return os.path.abspath(located) if located.startswith(os.pardir) else located  # noqa: PTH100
+        return os.path.normpath(os.path.join(self._folder, self._paths[at]))  # noqa: PTH118 - see Stamp
 
 
 def _mapped(path: Path, num_values: int) -> Floats:

@@ -21,6 +21,7 @@ from avdetect.search.catalogue import (
     Stamp,
     check_data,
     data_paths,
+    located,
     made_by_another,
     read_catalogue,
     stored_path,
@@ -80,10 +81,10 @@ class IndexWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            live = sum(entry.num_snippets for entry in self._entries.values())
-            if self._num_rows > 2 * live:
-                self._write_anew()
             self.save()
+            if self._num_rows > 2 * sum(entry.num_snippets for entry in self._entries.values()):
+                self._write_anew()
+                self.save()
             self._remove_other_generations()
         finally:
             for file in self._data:
@@ -119,8 +120,8 @@ class IndexWriter:
     def drop_vanished(self, folders: Iterable[str], sources: Iterable[str]) -> int:
         """Forget what lies below ``folders`` and is none of ``sources``; give back how many recordings that were."""
         kept = {stored_path(source, self.folder) for source in sources}
-        roots = [stored_path(folder, self.folder) for folder in folders]
-        vanished = [path for path in self._entries if path not in kept and any(_is_below(path, root) for root in roots)]
+        roots = tuple(os.path.join(os.path.abspath(folder), "") for folder in folders)  # noqa: PTH100, PTH118
+        vanished = [path for path in self._entries if path not in kept and located(path, self.folder).startswith(roots)]
         for path in vanished:
             del self._entries[path]
         return len(vanished)
@@ -210,11 +211,6 @@ def _generations(folder: Path) -> Iterator[int]:
         number = path.stem.rpartition("-")[2]
         if number.isdecimal():
             yield int(number)
-
-
-def _is_below(path: str, folder: str) -> bool:
-    """Both as they are stored."""
-    return folder == "." or path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 @contextmanager

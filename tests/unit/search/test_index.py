@@ -78,6 +78,16 @@ def test_what_has_vanished_is_dropped_below_the_folders_that_were_looked_through
     assert names_in(tmp_path / "index") == [str(tmp_path / name) for name in ("one/b.mp4", "two/c.mp4", "one.mp4")]
 
 
+def test_what_lies_elsewhere_is_not_dropped(tmp_path: Path) -> None:
+    # Seen from an index in tmp_path/data, that folder is "..", and so begins the way to any other.
+    index = tmp_path / "data" / "index"
+    index.parent.mkdir()
+    write(index, [str(tmp_path / name) for name in ("data/a.mp4", "other/b.mp4", "data.mp4")])
+    with IndexWriter(index, MAKER) as writer:
+        assert writer.drop_vanished([str(tmp_path / "data")], []) == 1
+    assert names_in(index) == [str(tmp_path / name) for name in ("other/b.mp4", "data.mp4")]
+
+
 def test_an_index_moves_with_the_folder_that_it_is_in(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     write(tmp_path / "videos" / "index", [str(tmp_path / "videos" / "a.mp4")])
