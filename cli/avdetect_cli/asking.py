@@ -94,7 +94,7 @@ def ask_paths(
     options.check(story)
     corpora, errors = list(material.corpora), list(material.problems)
     if material.unheard:
-        heard, failures = _hear(material.unheard, files.path, device=device, jobs=jobs, quiet=quiet)
+        heard, failures = _hear(material.unheard, files, spec.joint_dim, device=device, jobs=jobs, quiet=quiet)
         corpora.append(heard)
         errors += failures
     return Asked(
@@ -108,22 +108,22 @@ def ask_paths(
     )
 
 
-def _hear(sources: Sequence[str], bundle: Path, *, device: str, jobs: int, quiet: bool) -> tuple[Corpus, list[str]]:
+def _hear(
+    sources: Sequence[str], files: BundleFiles, joint_dim: int, *, device: str, jobs: int, quiet: bool
+) -> tuple[Corpus, list[str]]:
     """What ``sources`` leave behind, and why some leave nothing."""
-    from avdetect.runtime.hearing import Ears  # where an index has it all, there is no time to import this
-    from avdetect_cli.hearing import hear_all
+    from avdetect_cli.hearing import hear_all  # where an index has it all, there is no time to import this
 
     count = "1 recording is" if len(sources) == 1 else f"{len(sources)} recordings are"
     say(f"{count} heard first; after `avdetect index` a question takes no time.", quiet=quiet)
-    ears = Ears.open(bundle, device=device)
     heard: list[tuple[str, SoundTrace, float]] = []
     failures: list[str] = []
-    for one in hear_all(sources, ears, jobs=jobs, quiet=quiet):
+    for one in hear_all(sources, files.path, device=device, jobs=jobs, quiet=quiet):
         if one.heard is None:
-            failures.append(one.error or "")
+            failures.append(one.error)
         else:
             heard.append((one.source, one.heard.trace, one.heard.end_s))
-    return Corpus.of(heard, hop=ears.manifest.hop, joint_dim=ears.sound.spec.joint_dim), failures
+    return Corpus.of(heard, hop=files.manifest.hop, joint_dim=joint_dim), failures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +145,7 @@ def _gather(paths: Sequence[str], maker: Maker) -> _Material:
         SoundIndexError: an index is damaged, or not made by ``maker``.
         UsageError: a path is something that cannot be heard from front to back at any time.
     """
-    named = [path for path in paths if is_index(Path(path))]
+    named = list(dict.fromkeys(path for path in paths if is_index(Path(path))))
     sources, problems = find_sources([path for path in paths if path not in named])
     if any(is_url(source) or source == STDIN for source in sources):
         raise UsageError("a question is asked of files, folders and indexes, not of a URL or standard input.")

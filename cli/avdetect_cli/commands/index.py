@@ -43,7 +43,6 @@ def index(
     """
     from avdetect.runtime.alignment import alignment_of
     from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-    from avdetect.runtime.hearing import Ears
     from avdetect.search.catalogue import Maker
     from avdetect.search.writer import IndexWriter
     from avdetect_cli.delivery import FAILED
@@ -58,28 +57,27 @@ def index(
         if is_url(source) or source == STDIN:
             raise UsageError(f"an index is made of files, and {source} is none.")
     failures = [str(error) for _, error in problems]
-    started, num_heard, heard_s = time.monotonic(), 0, 0.0
     if sources:
         location = default_bundle_path() if bundle is None else bundle
         manifest = read_manifest(location)
         maker = Maker.of(manifest, alignment_of(location, manifest))
+        started = time.monotonic()
         with IndexWriter(folder, maker, fresh=fresh) as writer:
             # A folder that is empty may be a disk that is not there: nothing is dropped for its sake.
-            failed = {path for path, _ in problems}
-            num_dropped = writer.drop_vanished([path for path in paths if path not in failed], sources)
+            empty = {path for path, _ in problems}
+            num_dropped = writer.drop_vanished([path for path in paths if path not in empty], sources)
             new = [source for source in sources if not _is_known(source, writer)]
-            for hearing in hear_all(new, Ears.open(location, device=device), jobs=jobs, quiet=quiet) if new else ():
-                if hearing.heard is None or hearing.stamp is None:
-                    failures.append(hearing.error or "")
-                    writer.drop(hearing.source)
-                    continue
-                writer.add(hearing.source, hearing.stamp, hearing.heard.trace, hearing.heard.end_s)
-                num_heard += 1
-                heard_s += hearing.heard.end_s
-            num_kept = len(writer) - num_heard
-        elapsed_s = time.monotonic() - started
-        speed = f" ({show_duration(heard_s)} in {elapsed_s:.1f} s)" if num_heard else ""
-        say(f"{folder}: {num_heard} recordings heard{speed}, {num_kept} kept, {num_dropped} dropped.", quiet=quiet)
+            ends_s = []
+            for one in hear_all(new, location, device=device, jobs=jobs, quiet=quiet):
+                if one.heard is None:
+                    failures.append(one.error)
+                    writer.drop(one.source)
+                else:
+                    writer.add(one.source, one.stamp, one.heard.trace, one.heard.end_s)
+                    ends_s.append(one.heard.end_s)
+            num_kept = len(writer) - len(ends_s)
+        speed = f" ({show_duration(sum(ends_s))} in {time.monotonic() - started:.1f} s)" if ends_s else ""
+        say(f"{folder}: {len(ends_s)} recordings heard{speed}, {num_kept} kept, {num_dropped} dropped.", quiet=quiet)
     for failure in failures:
         typer.echo(f"avdetect: {failure}", err=True)
     if failures:
