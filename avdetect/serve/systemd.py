@@ -19,7 +19,10 @@ def notify(state: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]  # Linux's abstract sockets
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+    kind = (
+        socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    )  # a manager that does not read holds up nobody
+    with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as manager:
         manager.connect(address)
         manager.send(state.encode())
 

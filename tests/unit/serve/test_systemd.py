@@ -52,6 +52,12 @@ def test_a_manager_that_has_gone_does_not_disturb(tmp_path: Path, monkeypatch: p
     notify("READY=1")
 
 
+def test_a_manager_that_does_not_read_holds_up_nobody(manager: socket.socket) -> None:
+    for _ in range(1000):
+        notify("WATCHDOG=1")
+    assert 0 < len(told(manager)) < 1000
+
+
 def test_an_engine_that_turns_feeds_the_watchdog_no_oftener_than_needed(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
