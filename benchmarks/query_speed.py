@@ -60,7 +60,7 @@ def main() -> None:
     places = [[Path(place["source"]).stem, place["start_s"], place["end_s"]] for place in found["places"]]
     if sorted(places) != sorted(obvious):
         raise SystemExit(f"the places differ: {places} and {obvious}")
-    report("obvious / query", *reversed(in_turn(ours, theirs, rounds=arguments.rounds)))
+    report("query / obvious", *in_turn(ours, theirs, rounds=arguments.rounds))
 
 
 def made_up_index(hours: int) -> tuple[Path, Path]:
