@@ -91,7 +91,8 @@ def train_words(bundle: Path, sounds: Path, output: Path, embeddings: Path) -> P
     Returns:
         The checkpoint.
     """
-    loaded = Bundle.load(bundle, device="cpu", all_encoders=True)
+    # With more threads a few embeddings in a million differ in their last bit.
+    loaded = Bundle.load(bundle, device="cpu", num_threads=1, all_encoders=True)
     config = parse_text_config(
         {
             "manifest": sounds,
@@ -108,10 +109,10 @@ def asked_tracks(sounds: Sequence[TextRecord], bundle: Path, options: TrackOptio
     """Tracks composed of ``sounds``, asked for all of their descriptions, and for all of their classes by name."""
     mix = MixOptions()
     known = [LabelledSound(read_waveform(one.media, mix.rate_hz), one.text, one.label) for one in sounds]
-    model = open_alignment(bundle, device="cpu")
+    model = open_alignment(bundle, device="cpu", num_threads=1)
     with TemporaryDirectory(prefix="avdetect-tracks-") as folder:
         tracks = read_text_records(write_tracks(known, Path(folder), options, mix))
-        heard = listen_to_all(tracks, model, Bundle.load(bundle, device="cpu"))
+        heard = listen_to_all(tracks, model, Bundle.load(bundle, device="cpu", num_threads=1))
     questions = {"descriptions": descriptions_of(heard), "class names": class_names_of(heard)}
     return {kind: ask(heard, asked, model) for kind, asked in questions.items()}
 
