@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,7 +46,7 @@ KILL_EVERY_S = 12.0
 SAMPLE_EVERY_S = 2.0
 SETTLE_S = 15.0
 """Without trouble, at the end."""
-STOPS_WITHIN_S = 60.0
+STARTS_WITHIN_S = STOPS_WITHIN_S = 60.0
 NOTICED_WITHIN_S = 2 * STALL_TIMEOUT_S + 4.0
 WARM_UP = 0.2
 """Part of the time in which memory may grow."""
@@ -92,6 +92,14 @@ def pause(seconds: float) -> None:
     """Sleep; time for which everything is stopped from outside does not count."""
     for _ in range(math.ceil(seconds / STEP_S)):
         time.sleep(STEP_S)
+
+
+def wait_for(condition: Callable[[], bool], within_s: float) -> None:
+    """Until it is met, or the time is over."""
+    for _ in range(round(within_s / STEP_S)):
+        if condition():
+            return
+        pause(STEP_S)
 
 
 @dataclass(frozen=True)
@@ -453,6 +461,7 @@ def soak(seconds: float, num_feeds: int, seed: int, folder: Path) -> list[str]:
             subprocess.Popen([sys.executable, "-m", "avdetect_cli", "serve", config], stderr=log)
         )
         opened.callback(service.kill)
+        wait_for(lambda: service.poll() is not None or len(feed_processes(service.pid)) == num_feeds, STARTS_WITHIN_S)
         with trouble(service.pid, broker, hook, random.Random(seed)) as killed:
             for turn in range(math.ceil(seconds / SAMPLE_EVERY_S)):
                 samples.append(sample(service.pid, turn * SAMPLE_EVERY_S))
@@ -465,9 +474,7 @@ def soak(seconds: float, num_feeds: int, seed: int, folder: Path) -> list[str]:
         losses = list(itertools.chain.from_iterable(source.losses for source in sources))
         helpers = [*children_of(service.pid), *feed_processes(service.pid)]
         service.send_signal(signal.SIGTERM)
-        for _ in range(round(STOPS_WITHIN_S / STEP_S)):
-            if service.poll() is None:
-                pause(STEP_S)
+        wait_for(lambda: service.poll() is not None, STOPS_WITHIN_S)
         exit_code = service.poll()
         pause(2.0)  # the broker's last messages, and helpers that end with the service
     restarts = restarts_in(folder / "log.jsonl")
