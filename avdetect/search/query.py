@@ -123,7 +123,7 @@ def _phrase_places(
         if len(best) == options.top and best[-1].score > candidate.bound + _ROUNDING:
             break  # nothing better can come
         curve = relevance_curve(candidate.corpus, candidate.number, story, spec)
-        for event in decide_events(_decisive(curve, options.rule), [options.rule]):
+        for event in decide_events(_decisive(curve, options.rule, float(candidate.corpus.hop)), [options.rule]):
             heard = HeardPhrase(story.texts[0], event.confidence, event.peak_s)
             best.append(
                 Place(curve.source, event.start_s, event.end_s, event.confidence, event.peak_s, (heard,), fit=None)
@@ -133,7 +133,7 @@ def _phrase_places(
     return best
 
 
-def _decisive(curve: ScoreCurve, rule: EventRule) -> ScoreCurve:
+def _decisive(curve: ScoreCurve, rule: EventRule, hop_s: float) -> ScoreCurve:
     """The snippets of a curve of one class that decide its events: few of most recordings.
 
     What is left out lies further than the rule looks from all that could hold an event open. The hole that it leaves
@@ -141,7 +141,6 @@ def _decisive(curve: ScoreCurve, rule: EventRule) -> ScoreCurve:
     """
     if not len(curve.start_s):
         return curve
-    hop_s = float(np.median(curve.end_s - curve.start_s))
     reach = rule.smooth_snippets + math.ceil(rule.merge_gap_s / hop_s) + 1
     could_hold = curve.scores[:, 0].astype(np.float64) >= rule.off
     near = np.convolve(could_hold, np.ones(2 * reach + 1))[reach:-reach] > 0.5
