@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from avdetect.runtime.prompts import Prompt
 
 __all__ = [
+    "OUTPUTS_PANEL",
     "BundleOption",
     "ClassesOption",
     "ClipsOption",
@@ -25,9 +26,11 @@ __all__ = [
     "EventChoices",
     "FormatName",
     "FormatOption",
+    "JsonFileOption",
     "JsonOption",
     "MergeGapOption",
     "MinDurationOption",
+    "OneJsonOption",
     "OutputOption",
     "PromptOption",
     "QuietOption",
@@ -38,7 +41,7 @@ __all__ = [
 ]
 
 _EVENTS = "What counts as an event"
-_OUTPUTS = "Where results go"
+OUTPUTS_PANEL = "Where results go"
 
 
 class FormatName(StrEnum):
@@ -127,11 +130,20 @@ CooldownOption = Annotated[
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", help="One JSON document per input and line, for programs.", rich_help_panel=_OUTPUTS),
+    typer.Option("--json", help="One JSON document per input and line, for programs.", rich_help_panel=OUTPUTS_PANEL),
+]
+OneJsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON document in place of the table.", rich_help_panel=OUTPUTS_PANEL)
+]
+JsonFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE.json", help="Write the JSON document here.", rich_help_panel=OUTPUTS_PANEL
+    ),
 ]
 FormatOption = Annotated[
     FormatName | None,
-    typer.Option("--format", "-f", help="The events alone, in this format.", rich_help_panel=_OUTPUTS),
+    typer.Option("--format", "-f", help="The events alone, in this format.", rich_help_panel=OUTPUTS_PANEL),
 ]
 OutputOption = Annotated[
     Path | None,
@@ -141,7 +153,7 @@ OutputOption = Annotated[
         metavar="PATH",
         help="Write the JSON or the events to this file, or the events of each input to a file in this folder.",
         show_default="standard output",
-        rich_help_panel=_OUTPUTS,
+        rich_help_panel=OUTPUTS_PANEL,
     ),
 ]
 ScoresOption = Annotated[
@@ -150,7 +162,7 @@ ScoresOption = Annotated[
         "--scores",
         metavar="FILE",
         help="Save the score of every snippet: .csv, .parquet or .npz (the most exact; for `avdetect events`).",
-        rich_help_panel=_OUTPUTS,
+        rich_help_panel=OUTPUTS_PANEL,
     ),
 ]
 ReportOption = Annotated[
@@ -159,13 +171,13 @@ ReportOption = Annotated[
         "--report",
         metavar="FILE.html",
         help="Write a page with player, curves and events of all inputs.",
-        rich_help_panel=_OUTPUTS,
+        rich_help_panel=OUTPUTS_PANEL,
     ),
 ]
 ClipsOption = Annotated[
     Path | None,
     typer.Option(
-        "--clips", metavar="FOLDER", help="Cut every event out into a file of its own.", rich_help_panel=_OUTPUTS
+        "--clips", metavar="FOLDER", help="Cut every event out into a file of its own.", rich_help_panel=OUTPUTS_PANEL
     ),
 ]
 QuietOption = Annotated[

@@ -11,11 +11,16 @@ from typing import Annotated
 import typer
 
 from avdetect.errors import OutputError, UsageError
-from avdetect_cli.options import DeviceOption, QuietOption
+from avdetect_cli.options import (
+    OUTPUTS_PANEL,
+    DeviceOption,
+    JsonFileOption,
+    OneJsonOption,
+    QuietOption,
+)
 
 __all__ = ["JobsOption", "ManifestArgument", "SplitOption", "evaluate"]
 
-_OUTPUTS = "Where results go"
 _PAGE_SUFFIXES = (".html", ".htm")
 
 ManifestArgument = Annotated[
@@ -50,22 +55,15 @@ def evaluate(
         ),
     ],
     manifest: ManifestArgument,
-    json: Annotated[
-        bool, typer.Option("--json", help="One JSON document in place of the tables.", rich_help_panel=_OUTPUTS)
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE.json", help="Write the JSON document here.", rich_help_panel=_OUTPUTS
-        ),
-    ] = None,
+    json: OneJsonOption = False,
+    output: JsonFileOption = None,
     page: Annotated[
         Path | None,
         typer.Option(
             "--page",
             metavar="FILE.html",
             help="Write a page with curves, false alarms and missed events.",
-            rich_help_panel=_OUTPUTS,
+            rich_help_panel=OUTPUTS_PANEL,
         ),
     ] = None,
     scores: Annotated[
@@ -74,7 +72,7 @@ def evaluate(
             "--scores",
             metavar="FILE",
             help="Save the scores: .npz, .csv or .parquet; they can be evaluated again as MODEL.",
-            rich_help_panel=_OUTPUTS,
+            rich_help_panel=OUTPUTS_PANEL,
         ),
     ] = None,
     worst: Annotated[
@@ -84,7 +82,7 @@ def evaluate(
             metavar="N",
             min=0,
             help="How many false alarms and missed events to list.",
-            rich_help_panel=_OUTPUTS,
+            rich_help_panel=OUTPUTS_PANEL,
         ),
     ] = 20,
     psds: Annotated[

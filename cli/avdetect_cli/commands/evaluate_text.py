@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avdetect.errors import UsageError
-from avdetect_cli.options import BundleOption, DeviceOption, QuietOption
+from avdetect_cli.options import (
+    BundleOption,
+    DeviceOption,
+    JsonFileOption,
+    OneJsonOption,
+    QuietOption,
+)
 from avdetect_cli.training import check_installed, extraction_progress
 
 if TYPE_CHECKING:
@@ -20,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_text"]
 
-_OUTPUTS = "Where results go"
 CHECKPOINT_SUFFIX = ".safetensors"
 
 
@@ -44,13 +49,8 @@ def evaluate_text(
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Of the stories that order is measured with.")
     ] = 0,
-    json: Annotated[
-        bool, typer.Option("--json", help="One JSON document in place of the table.", rich_help_panel=_OUTPUTS)
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE.json", help="Write the document here.", rich_help_panel=_OUTPUTS),
-    ] = None,
+    json: OneJsonOption = False,
+    output: JsonFileOption = None,
     bundle: BundleOption = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avdetect.errors import OutputError, UsageError
-from avdetect_cli.options import BundleOption, DeviceOption, QuietOption
+from avdetect_cli.options import (
+    OUTPUTS_PANEL,
+    BundleOption,
+    DeviceOption,
+    JsonFileOption,
+    OneJsonOption,
+    QuietOption,
+)
 from avdetect_cli.values import parse_time
 
 if TYPE_CHECKING:
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["query"]
 
 _MATCHES = "What counts as a place"
-_OUTPUTS = "Where results go"
 _MISSING_PATH = "name what to look through before the text: a file, a folder or an index."
 _MISSING_TEXT = "say what to listen for after what to look through, as in: avdetect query {} 'glass breaks'."
 
@@ -69,20 +75,15 @@ def query(
     top: Annotated[
         int, typer.Option("--top", "-n", metavar="N", min=1, help="How many places at most.", rich_help_panel=_MATCHES)
     ] = 20,
-    json: Annotated[
-        bool, typer.Option("--json", help="One JSON document in place of the table.", rich_help_panel=_OUTPUTS)
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE.json", help="Write the document here.", rich_help_panel=_OUTPUTS),
-    ] = None,
+    json: OneJsonOption = False,
+    output: JsonFileOption = None,
     report: Annotated[
         Path | None,
         typer.Option(
             "--report",
             metavar="FILE.html",
             help="Write a page with player and relevance curves of the recordings that have places.",
-            rich_help_panel=_OUTPUTS,
+            rich_help_panel=OUTPUTS_PANEL,
         ),
     ] = None,
     bundle: BundleOption = None,
