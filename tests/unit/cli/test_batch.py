@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import _thread
+import signal
 import threading
 import time
 
@@ -76,7 +76,7 @@ def test_an_interrupted_batch_hands_over_what_was_finished_and_stops_the_rest() 
     def interrupt() -> None:
         second_is_done.wait(10)
         time.sleep(0.1)
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it, as Ctrl-C does
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):

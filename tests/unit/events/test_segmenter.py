@@ -314,7 +314,7 @@ def comparable(events: Sequence[Event]) -> list[Event]:
     return sorted(rounded, key=lambda event: (event.start_s, event.label))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(items=recordings(2), pair=st.tuples(rules(), rules()))
 def test_streaming_and_offline_agree_with_the_obvious_implementation(
     items: list[SnippetScore], pair: tuple[EventRule, EventRule]

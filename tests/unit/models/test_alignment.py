@@ -41,7 +41,7 @@ def texts(num: int, num_phrases: int, seed: int = 0) -> tuple[Tensor, Tensor, Te
     return phrases, torch.randint(0, 4, (num, num_phrases), generator=generator), present
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     st.integers(0, 9),
     st.integers(0, 4),

@@ -51,7 +51,7 @@ def streamed(net: TwoStreamNet, inputs: tuple[Tensor, Tensor, Tensor], chunks: l
 windows = st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 3), st.integers(0, 12))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     windows,
     st.integers(1, 3),

@@ -39,9 +39,10 @@ def replace_file(bundle: Path, name: str, data: bytes) -> None:
 
 
 def zipped(bundle: Path, target: Path, prefix: str) -> Path:
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(target, "w") as archive:
         for path in sorted(bundle.rglob("*")):
-            archive.write(path, prefix + path.relative_to(bundle).as_posix())
+            packed = zipfile.ZIP_DEFLATED if path.stat().st_size < 1 << 20 else zipfile.ZIP_STORED  # for it takes long
+            archive.write(path, prefix + path.relative_to(bundle).as_posix(), packed)
     return target
 
 

@@ -78,7 +78,7 @@ def prompted_by_the_formula(bundle: Bundle, snippets: list[SnippetEmbedding]) ->
     detector_chunk=st.sampled_from([1, 32]),
     chunk=st.integers(1, 50),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_however_a_stream_is_cut_prompts_score_the_same_and_the_detector_as_without_them(
     bundles: dict[int, Bundle], present: list[bool], lookahead: int, detector_chunk: int, chunk: int
 ) -> None:

@@ -64,7 +64,7 @@ def check(passage: Passage, relevance: np.ndarray, places: np.ndarray, options: 
         assert all(a < b for a, place in held for b, later in held if place < later)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(stories())
 def test_the_best_passage_is_that_of_trying_everything(story: tuple[np.ndarray, np.ndarray, PassageOptions]) -> None:
     relevance, places, options = story
@@ -77,7 +77,7 @@ def test_the_best_passage_is_that_of_trying_everything(story: tuple[np.ndarray, 
         assert (held, sum(best.relevance)) == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(stories())
 def test_further_passages_overlap_none_and_leave_none_out(
     story: tuple[np.ndarray, np.ndarray, PassageOptions],

@@ -84,7 +84,7 @@ rules = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.lists(traces, max_size=4), min_size=1, max_size=3), rules, st.integers(1, 6))
 def test_places_of_a_phrase_are_the_best_events_of_all_curves(
     heard: list[list[SoundTrace]], rule: EventRule, top: int
