@@ -114,6 +114,11 @@ class Loss:
     how: str
 
     @property
+    def noticed_by_unix_s(self) -> float:
+        """Until it is noticed, the last snippets wait for more: they are lost with the process."""
+        return self.unix_s + STALL_TIMEOUT_S + 1.0
+
+    @property
     def has_event(self) -> bool:
         """Whether there is an event in it for certain."""
         is_on_time = self.unix_s - self.began_unix_s < self.planned_s + 1.0  # or else everything was stopped
@@ -368,7 +373,9 @@ def mistakes_of_events(losses: Sequence[Loss], restarts: Sequence[Restart], stor
 
     def is_disturbed(loss: Loss) -> bool:
         return any(
-            restart.feed == loss.feed and loss.began_unix_s - 1.0 <= restart.unix_s <= loss.unix_s + 1.0
+            # Until a stall is noticed, the last snippets wait for more.
+            restart.feed == loss.feed
+            and loss.began_unix_s - 1.0 <= restart.unix_s <= loss.unix_s + STALL_TIMEOUT_S + 1.0
             for restart in restarts
         ) or any(
             gap.feed == loss.feed

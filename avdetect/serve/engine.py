@@ -192,7 +192,7 @@ class Engine:
         before = self._feeds.get(spec.name)
         if before is not None and not before.over:
             self._successors[spec.name] = spec
-            before.stop()
+            self._report(before, before.stop())
             return
         feed = LiveFeed(
             spec,
@@ -210,7 +210,8 @@ class Engine:
         self._successors.pop(name, None)
         if name in self._feeds:
             self._removed.add(name)
-            self._feeds[name].stop()
+            feed = self._feeds[name]
+            self._report(feed, feed.stop())
 
     def _succeed(self, feed: LiveFeed) -> None:
         """A feed is over: forget it if it was removed, and start the one that takes its place."""
@@ -229,7 +230,7 @@ class Engine:
         self._stopping = True
         self._successors.clear()
         for feed in self._feeds.values():
-            feed.stop()
+            self._report(feed, feed.stop())
 
     def _abort(self) -> None:
         self._aborted = True

@@ -55,7 +55,9 @@ class EngineOptions:
     first_restart_s: float = 1.0
     """How long to wait before a process that crashed is started again; about doubled each time."""
     max_restart_s: float = 60.0
-    """The longest such wait; a process that ran for longer than this had recovered."""
+    """The longest such wait."""
+    recovered_after_s: float = 10.0
+    """A process that ran for so long had recovered: the next failure is a first one again."""
 
 
 class LiveFeed:
@@ -183,16 +185,18 @@ class LiveFeed:
         """The engine itself did not listen for so long: the process has as much more time to answer."""
         self._deadline_s += seconds
 
-    def stop(self) -> None:
+    def stop(self) -> list[Report]:
         """Let the process send what is left and end; ``over`` follows."""
         if self._stopping or self.over:
-            return
+            return []
         self._stopping = True
         if self._process is None:
+            reports = self._track.stop(time.time(), lost=True)
             self._finish("stopped")
-            return
+            return reports
         self._process.send(Stop())
         self._deadline_s = time.monotonic() + self._options.stop_within_s
+        return []
 
     def gap_to_successor(self) -> FeedGap | None:
         """The gap until a feed that takes the place of this one, which is over, has media; ``None`` if it had none."""
@@ -226,7 +230,7 @@ class LiveFeed:
 
     def _try_again_later(self, message: str) -> None:
         now_s = time.monotonic()
-        if now_s - self._started_s > self._options.max_restart_s:
+        if now_s - self._started_s > self._options.recovered_after_s:
             self._backoff.reset()
         self._deadline_s = now_s + self._backoff.next_s()
         self._set_state("restarting", message)

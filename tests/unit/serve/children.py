@@ -72,6 +72,11 @@ def crash_once(connection: Connection[Any, Any], url: str, options: LiveOptions,
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def crash(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
+    """Killed at once, every time."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def log_and_wait(connection: Connection[Any, Any], url: str, options: LiveOptions, manifest: Manifest) -> None:
     """A line for the log; then silence until stopped."""
     connection.send(Logged("avdetect.media", logging.WARNING, "its timestamps jump"))

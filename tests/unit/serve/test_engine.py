@@ -228,6 +228,24 @@ def test_a_process_that_crashes_is_started_again_and_the_others_do_not_notice(
     assert max(status.num_reconnects for status in recorder.states if status.feed == "shaky") == 1
 
 
+def test_stopping_ends_the_gap_of_a_feed_whose_process_is_not_there(bundle: Bundle, tmp_path: Path) -> None:
+    options = EngineOptions(first_restart_s=60.0)
+    shaky = spec(bundle, "shaky", ends=False, marker=tmp_path / "crashed")
+    with running(bundle, children.crash_once, shaky, options=options) as (engine, recorder):
+        recorder.wait_for(lambda: recorder.gaps)
+        engine.stop()
+        recorder.wait_for(lambda: recorder.states[-1].state == "stopped")
+
+    assert [gap.reason for gap in recorder.ended_gaps] == ["crashed"]
+
+
+def test_a_process_that_ran_well_is_started_again_soon_however_often_it_crashes(bundle: Bundle) -> None:
+    """Sixteen times, which would take minutes if each wait were twice as long as the one before."""
+    options = EngineOptions(first_restart_s=0.01, recovered_after_s=0.0)
+    with running(bundle, children.crash, spec(bundle, ends=False), options=options) as (_, recorder):
+        recorder.wait_for(lambda: [status.state for status in recorder.states].count("restarting") == 16)
+
+
 def test_a_process_that_hangs_is_killed_and_started_again(bundle: Bundle) -> None:
     options = EngineOptions(hang_after_s=2.0, first_restart_s=0.05)
     with running(bundle, children.hang, spec(bundle, ends=False), options=options) as (_, recorder):
