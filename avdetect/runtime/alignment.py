@@ -206,8 +206,12 @@ def open_alignment(path: Path | None = None, *, device: str = "auto", num_thread
     return AlignmentModel(sound, text)
 
 
-def open_text_model(files: BundleFiles) -> TextModel:
+def open_text_model(files: BundleFiles, *, for_few: bool = False) -> TextModel:
     """What places words in the joint space of a bundle, on the CPU.
+
+    Args:
+        files: of the bundle.
+        for_few: it will see a handful of texts: it opens 0.15 s sooner, and takes 0.02 s longer for each.
 
     Raises:
         BundleError: a file is damaged, the bundle contradicts itself, or it has no alignment or no text encoder.
@@ -217,7 +221,7 @@ def open_text_model(files: BundleFiles) -> TextModel:
     assert spec.text_graph is not None
     graphs = {"text encoder": files.read_graph(text.graph), "alignment's text": files.read_graph(spec.text_graph)}
     tokenizer = files.read_file(text.tokenizer)
-    sessions = open_sessions(graphs, where=files.path, device="cpu", num_threads=None).sessions
+    sessions = open_sessions(graphs, where=files.path, device="cpu", num_threads=None, optimise=not for_few).sessions
     encode, place = sessions["text encoder"], sessions["alignment's text"]
     check_inputs(files.path, "text encoder", encode, {"input_ids": None, "attention_mask": None})
     check_outputs(files.path, "text encoder", encode, {"embedding": text.embedding_dim})

@@ -102,7 +102,7 @@ def with_prompts(files: BundleFiles, prompts: Sequence[Prompt]) -> Manifest:
     """
     manifest = files.manifest
     check_new(prompts, manifest.class_names)
-    text = open_text_model(files)
+    text = open_text_model(files, for_few=True)
     assert manifest.alignment is not None  # or there would be no text model
     added = tuple(_prompted_class(prompt, text, manifest.alignment) for prompt in prompts)
     return manifest.model_copy(update={"classes": (*manifest.classes, *added)})

@@ -87,7 +87,9 @@ class OpenedSessions:
     """What the user should know of how they were opened."""
 
 
-def open_sessions(graphs: Mapping[str, bytes], *, where: Path, device: str, num_threads: int | None) -> OpenedSessions:
+def open_sessions(
+    graphs: Mapping[str, bytes], *, where: Path, device: str, num_threads: int | None, optimise: bool = True
+) -> OpenedSessions:
     """Open ``graphs`` on ``device``; where it is ``auto`` and the GPU cannot be used, on the CPU.
 
     Args:
@@ -95,6 +97,7 @@ def open_sessions(graphs: Mapping[str, bytes], *, where: Path, device: str, num_
         where: their bundle, for messages.
         device: as for ``choose_provider``.
         num_threads: of the CPU, for one run of a graph; by default one per processor, but no more than four.
+        optimise: False for graphs that are run so seldom that the time is better spent on running them as they are.
 
     Raises:
         BundleError: onnxruntime cannot read a graph.
@@ -104,28 +107,37 @@ def open_sessions(graphs: Mapping[str, bytes], *, where: Path, device: str, num_
     num_threads = num_threads or min(os.cpu_count() or 1, _MAX_THREADS)
     provider = choose_provider(device)
     try:
-        return OpenedSessions(_open_all(graphs, where, provider, num_threads), provider, ())
+        return OpenedSessions(_open_all(graphs, where, provider, num_threads, optimise=optimise), provider, ())
     except ProviderError as error:
         if device != "auto":
             raise
         note = f"A GPU is there but cannot be used, running on the CPU: {error}"
     provider = choose_provider("cpu")
-    return OpenedSessions(_open_all(graphs, where, provider, num_threads), provider, (note,))
+    return OpenedSessions(_open_all(graphs, where, provider, num_threads, optimise=optimise), provider, (note,))
 
 
 def _open_all(
-    graphs: Mapping[str, bytes], where: Path, provider: Provider, num_threads: int
+    graphs: Mapping[str, bytes], where: Path, provider: Provider, num_threads: int, *, optimise: bool
 ) -> dict[str, onnxruntime.InferenceSession]:
     """Open the sessions side by side: onnxruntime optimises a graph without holding Python's lock."""
     with ThreadPoolExecutor(max_workers=len(graphs)) as pool:
         opening = {
-            part: pool.submit(open_session, graph, name=f"{where}: {part}", provider=provider, num_threads=num_threads)
+            part: pool.submit(
+                open_session,
+                graph,
+                name=f"{where}: {part}",
+                provider=provider,
+                num_threads=num_threads,
+                optimise=optimise,
+            )
             for part, graph in graphs.items()
         }
         return {part: future.result() for part, future in opening.items()}
 
 
-def open_session(graph: bytes, *, name: str, provider: Provider, num_threads: int) -> onnxruntime.InferenceSession:
+def open_session(
+    graph: bytes, *, name: str, provider: Provider, num_threads: int, optimise: bool = True
+) -> onnxruntime.InferenceSession:
     """Open ``graph`` on ``provider``.
 
     Args:
@@ -133,6 +145,7 @@ def open_session(graph: bytes, *, name: str, provider: Provider, num_threads: in
         name: what to call it in messages.
         provider: where to run it.
         num_threads: of the CPU, for one run.
+        optimise: let onnxruntime rewrite the graph for speed.
 
     Raises:
         ProviderError: onnxruntime did not load the provider.
@@ -143,6 +156,8 @@ def open_session(graph: bytes, *, name: str, provider: Provider, num_threads: in
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = _ERROR_LEVEL
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Threads that spin between runs take the processor from the decoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -15,10 +15,13 @@ import gc
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 from avdetect.errors import AvdetectError, UsageError
 from avdetect_cli.commands.bundle import show, verify
@@ -281,4 +284,18 @@ def main() -> None:
     """The console script."""
     # Imports make some hundred thousand objects, which stay: looking through them every 700 is a tenth of a short run.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    _leave_out_all_but(sys.argv[1:2])
     app()
+
+
+def _leave_out_all_but(names: Sequence[str]) -> None:
+    """Where one command is named, do not let typer build the others: that takes 3 ms each."""
+    command = [entry for entry in app.registered_commands if _name_of(entry) in names]
+    group = [entry for entry in app.registered_groups if entry.name in names]
+    if command or group:
+        app.registered_commands, app.registered_groups = command, group
+
+
+def _name_of(command: CommandInfo) -> str:
+    """As typer calls it."""
+    return command.name or get_command_name(command.callback.__name__ if command.callback else "")

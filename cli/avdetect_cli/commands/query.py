@@ -110,7 +110,7 @@ def query(
         open_bundle_files(default_bundle_path() if bundle is None else bundle) as files,
         ThreadPoolExecutor(1) as opener,  # onnxruntime opens the graphs while Python imports the rest
     ):
-        loading = opener.submit(open_text_model, files)
+        loading = opener.submit(open_text_model, files, for_few=True)
         from avdetect_cli.asking import Wishes, ask_paths
 
         wishes = Wishes(in_order=order, within_s=within_s, at_least=at_least, threshold=threshold, top=top)
