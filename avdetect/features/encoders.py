@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.manifest import Manifest
+from avdetect.snippets.grid import stream_plan
 from avdetect.snippets.snippet import Snippet
-from avdetect.timebase import Span
+from avdetect.timebase import Span, snippet_span
 
-__all__ = ["EncoderSessions", "SnippetEmbedding", "SnippetEncoder", "encode"]
+__all__ = ["EncoderSessions", "SnippetEmbedding", "SnippetEncoder", "encode", "warm_up"]
 
 
 class Session(Protocol):
@@ -82,6 +83,28 @@ def encode(
         )
         for row, snippet in enumerate(snippets)
     ]
+
+
+def warm_up(manifest: Manifest, sessions: EncoderSessions, max_snippets: int) -> None:
+    """Run the encoders on blank batches of every size up to ``max_snippets``.
+
+    onnxruntime keeps memory for each size of batch it has met: from here on, these sizes take no more.
+    """
+    plan = stream_plan(manifest)
+    num_frames = manifest.appearance.frames_per_snippet if manifest.appearance else 0
+    blank = Snippet(
+        index=0,
+        span=snippet_span(0, manifest.hop),
+        frames=np.zeros((num_frames, *plan.rgb_size, 3), np.uint8),
+        luma=np.zeros((plan.cells_per_snippet + 1, *plan.luma_size), np.uint8),
+        luma_time_s=np.zeros(plan.cells_per_snippet + 1, np.float32),
+        waveform=np.zeros(manifest.audio.window_samples if manifest.audio else 0, np.float32),
+        audio_present=True,
+        visual_present=True,
+    )
+    for num_snippets in range(1, max_snippets + 1):
+        for _ in range(2):  # the first run of a size plans its memory, the second takes it as planned
+            encode([blank] * num_snippets, manifest, sessions)
 
 
 def _run(session: Session, inputs: Mapping[str, NDArray[Any]], pad_to: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from avdetect.events.feed_event import FeedEvent, FeedGap
-from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, encode
+from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, encode, warm_up
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.scorer import StreamingScorer
 from avdetect.serve.clip_requests import clip_ready
@@ -34,6 +34,9 @@ _STOPPED_S = 2.0
 """A turn that took so long was stopped by somebody, with the whole machine maybe."""
 _MAX_MESSAGES = 256
 """Taken in one turn; the feeds' own limits keep it from growing further."""
+_CPU_BATCH_SNIPPETS = 4
+"""A CPU is no faster with more, and onnxruntime keeps memory for the largest batch it has met: 16 take 45 MB more."""
+_GPU_BATCH_SNIPPETS = 16
 
 _Item = tuple[LiveFeed, FromFeed | Exited] | Callable[[], None]
 
@@ -66,6 +69,9 @@ class Engine:
         self._sessions = EncoderSessions(bundle.visual, bundle.motion, bundle.audio)
         self._listener = listener
         self._options = options or EngineOptions()
+        self._max_batch_snippets = self._options.max_batch_snippets or (
+            _CPU_BATCH_SNIPPETS if bundle.provider.is_cpu else _GPU_BATCH_SNIPPETS
+        )
         self._target = target or run_feed
         self._mailbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._feeds: dict[str, LiveFeed] = {}
@@ -102,6 +108,8 @@ class Engine:
         Args:
             until_all_over: end as well when each feed's source has come to its own end.
         """
+        if self._bundle.provider.is_cpu:  # else memory would grow in hours, when more snippets meet than ever before
+            warm_up(self._bundle.manifest, self._sessions, self._max_batch_snippets)
         self._tended_s = time.monotonic()
         try:
             while not self._aborted and not self._is_done(until_all_over):
@@ -159,8 +167,8 @@ class Engine:
 
     def _score(self, snippets: Sequence[tuple[LiveFeed, SnippetReady]]) -> None:
         """Encode in batches over feeds, then let each feed's detector and event decoder have theirs."""
-        for first in range(0, len(snippets), self._options.max_batch_snippets):
-            batch = snippets[first : first + self._options.max_batch_snippets]
+        for first in range(0, len(snippets), self._max_batch_snippets):
+            batch = snippets[first : first + self._max_batch_snippets]
             embeddings = encode(
                 [ready.snippet for _, ready in batch],
                 self._bundle.manifest,

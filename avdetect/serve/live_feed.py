@@ -44,8 +44,8 @@ class FeedSpec:
 class EngineOptions:
     """How the engine runs its feeds."""
 
-    max_batch_snippets: int = 16
-    """How many snippets, of all feeds, the encoders take at once."""
+    max_batch_snippets: int | None = None
+    """How many snippets, of all feeds, the encoders take at once; ``None`` for what suits the bundle's processor."""
     update_interval_s: float = 2.0
     """An open event is reported again when it has grown by this much."""
     hang_after_s: float = 30.0
