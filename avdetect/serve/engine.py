@@ -35,7 +35,7 @@ _STOPPED_S = 2.0
 _MAX_MESSAGES = 256
 """Taken in one turn; the feeds' own limits keep it from growing further."""
 _CPU_BATCH_SNIPPETS = 4
-"""A CPU is no faster with more, and onnxruntime keeps memory for the largest batch it has met: 16 take 45 MB more."""
+"""A CPU is hardly faster with more, and onnxruntime keeps memory for the largest batch it met: 45 MB more for 16."""
 _GPU_BATCH_SNIPPETS = 16
 
 _Item = tuple[LiveFeed, FromFeed | Exited] | Callable[[], None]
