@@ -12,7 +12,7 @@ from pathlib import Path
 from av.video.stream import VideoStream
 
 from avdetect.errors import AvdetectError
-from avdetect.media.packet_ring import PacketRing
+from avdetect.media.live_buffer import PacketRing
 from avdetect.media.packets import MediaInfo
 from avdetect.media.thumbnail import thumbnail
 from avdetect.serve.messages import ClipCut, CutClip

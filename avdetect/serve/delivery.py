@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from avdetect.errors import AvdetectError
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.sinks.base import Delivery, DeliveryError, Sink
 from avdetect.serve.store import Store
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.messages import Logged
 
 __all__ = ["LogRelay", "log_strays", "relay_logs", "write_relayed"]

@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.config import LogSettings
 from avdetect.serve.log_relay import log_strays
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO
 
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.sinks.base import Delivery, DeliveryError, StatelessSink
 from avdetect.serve.sinks.settings import CommandSettings
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
-from avdetect.media.suffixes import MEDIA_SUFFIXES
+from avdetect.media.find_sources import MEDIA_SUFFIXES
 
 __all__ = ["files_router"]
 

@@ -168,7 +168,7 @@ def _watch(
     bundle_path: Path | None,
     device: str,
 ) -> None:
-    from avdetect.media.redaction import redacted
+    from avdetect.redaction import redacted
     from avdetect.runtime.bundle import Bundle
     from avdetect.serve.clip_requests import ClipOptions
     from avdetect.serve.credentials import expand_variables
