@@ -13,10 +13,10 @@ from pathlib import Path
 
 from avdetect.media.live_options import LiveOptions
 from avdetect.runtime.bundle import Bundle
-from avdetect.serve.engine import Engine
-from avdetect.serve.listener import EngineListener
-from avdetect.serve.live_feed import FeedSpec
-from avdetect.serve.supervisor import FeedAddress
+from avdetect.serve.feeds.engine import Engine
+from avdetect.serve.feeds.listener import EngineListener
+from avdetect.serve.feeds.live_feed import FeedSpec
+from avdetect.serve.feeds.supervisor import FeedAddress
 
 
 def free_port() -> int:

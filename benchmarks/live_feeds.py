@@ -20,7 +20,7 @@ from live import watched
 from support import hd_video
 
 from avdetect.runtime.bundle import Bundle
-from avdetect.serve.listener import EngineListener, FeedStatus, ScoredSnippet
+from avdetect.serve.feeds.listener import EngineListener, FeedStatus, ScoredSnippet
 
 WARM_UP_S = 5.0
 """After all feeds have come."""

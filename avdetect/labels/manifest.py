@@ -17,7 +17,7 @@ from avdetect.labels.features import read_feature_list
 from avdetect.labels.lines import Faults, all_faults, csv_lines, json_lines, validated
 from avdetect.labels.rows import VideoRow, classes_in
 from avdetect.labels.video import LabelledVideo
-from avdetect.media.find_sources import MEDIA_SUFFIXES
+from avdetect.media.suffixes import MEDIA_SUFFIXES
 
 __all__ = ["read_labelled_videos"]
 

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 
 from avdetect.errors import StoreError
 from avdetect.events.feed_event import FeedEvent, FeedGap
-from avdetect.serve.clip_requests import replaced_files
-from avdetect.serve.delivery import Dispatcher
-from avdetect.serve.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
-from avdetect.serve.metrics import Metrics
-from avdetect.serve.state import ServiceState
+from avdetect.serve.feeds.clip_requests import replaced_files
+from avdetect.serve.feeds.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
+from avdetect.serve.sinks.delivery import Dispatcher
 from avdetect.serve.store import Store
+from avdetect.serve.web.metrics import Metrics
+from avdetect.serve.web.state import ServiceState
 
 __all__ = ["NOT_RUNNING", "Reporter"]
 

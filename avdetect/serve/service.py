@@ -12,20 +12,19 @@ from pathlib import Path
 from avdetect.errors import AvdetectError, OutputError, StoreError, UsageError
 from avdetect.events.feed_event import FeedGap
 from avdetect.runtime.bundle import Bundle
-from avdetect.serve.config_file import CLIPS_FOLDER, STORE_FILE, LoadedConfig, load_config
-from avdetect.serve.delivery import Dispatcher
-from avdetect.serve.engine import Engine
-from avdetect.serve.listener import FeedStatus, Listeners
-from avdetect.serve.live_feed import FeedSpec
+from avdetect.serve.config.loading import CLIPS_FOLDER, STORE_FILE, LoadedConfig, load_config
+from avdetect.serve.feeds.engine import Engine
+from avdetect.serve.feeds.listener import FeedStatus, Listeners
+from avdetect.serve.feeds.live_feed import FeedSpec
 from avdetect.serve.logs import configure_logging
-from avdetect.serve.metrics import Metrics
 from avdetect.serve.reporter import Reporter
-from avdetect.serve.retention import prune
-from avdetect.serve.signals import Order, Orders
+from avdetect.serve.signals import Order, Orders, Watchdog, notify
 from avdetect.serve.sinks import Sink, SinkSettings, open_sink
-from avdetect.serve.state import ServiceState
+from avdetect.serve.sinks.delivery import Dispatcher
 from avdetect.serve.store import Store
-from avdetect.serve.systemd import Watchdog, notify
+from avdetect.serve.store.retention import prune
+from avdetect.serve.web.metrics import Metrics
+from avdetect.serve.web.state import ServiceState
 
 __all__ = ["serve"]
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from avdetect.errors import UsageError
 from avdetect.events.rules import with_overrides
 from avdetect.manifest import AlignmentSpec, EventRule
-from avdetect.media.find_sources import find_sources
-from avdetect.media.location import STANDARD_INPUT, is_url
 from avdetect.runtime.alignment import TextModel, alignment_of
 from avdetect.runtime.bundle_files import BundleFiles
 from avdetect.search.answer import Answer, QueryOptions
@@ -21,6 +19,7 @@ from avdetect.search.corpus import Corpus
 from avdetect.search.index import INDEX_NAME, SoundIndex, is_index
 from avdetect.search.query import ask
 from avdetect.text.scoring import SoundTrace, Story
+from avdetect_cli.inputs import STDIN, find_sources, is_url
 from avdetect_cli.training import say
 
 __all__ = ["Asked", "Wishes", "ask_paths"]
@@ -148,7 +147,7 @@ def _gather(paths: Sequence[str], maker: Maker) -> _Material:
     """
     named = list(dict.fromkeys(path for path in paths if is_index(Path(path))))
     sources, problems = find_sources([path for path in paths if path not in named])
-    if any(is_url(source) or source == STANDARD_INPUT for source in sources):
+    if any(is_url(source) or source == STDIN for source in sources):
         raise UsageError("a question is asked of files, folders and indexes, not of a URL or standard input.")
     corpora = [_opened(Path(path), maker).corpus() for path in named]
     taken = {os.path.abspath(source) for corpus in corpora if sources for source in corpus.sources}  # noqa: PTH100

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from avdetect.events.event import SnippetScore
 from avdetect.events.feed_event import FeedEvent, FeedGap
-from avdetect.serve.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
+from avdetect.serve.feeds.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
 from avdetect.sinks.records import json_line
 from avdetect.timebase import Span
 from avdetect_cli.looks import CARRIED, can_encode, class_colour, class_label

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from avdetect.serve.config_file import CLIPS_FOLDER, STORE_FILE
+from avdetect.serve.config.loading import CLIPS_FOLDER, STORE_FILE
 from avdetect.serve.store import Store
 from avdetect.training.data_manifest import read_data_manifest
 from avdetect_cli.app import app

@@ -19,13 +19,13 @@ import pytest
 from avdetect.manifest import EventRule
 from avdetect.media.live_options import LiveOptions
 from avdetect.runtime.bundle import Bundle
-from avdetect.serve.clip_requests import ClipOptions
-from avdetect.serve.listener import ClipReady, ScoredSnippet
-from avdetect.serve.live_feed import EngineOptions, FeedSpec
-from avdetect.serve.supervisor import FeedAddress, run_feed
+from avdetect.serve.feeds.clip_requests import ClipOptions
+from avdetect.serve.feeds.listener import ClipReady, ScoredSnippet
+from avdetect.serve.feeds.live_feed import EngineOptions, FeedSpec
+from avdetect.serve.feeds.supervisor import FeedAddress, run_feed
 from tests.synth import feeds
 from tests.synth.media import MediaFactory
-from tests.unit.serve import test_engine
+from tests.unit.serve.feeds import test_engine
 
 LENGTH_S = 3.0
 OPTIONS = LiveOptions(open_timeout_s=2, stall_timeout_s=2, max_backoff_s=1)

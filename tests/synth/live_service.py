@@ -14,12 +14,12 @@ import numpy as np
 from avdetect.events.event import Event, Modality, SnippetScore
 from avdetect.events.feed_event import EventStage, FeedEvent
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-from avdetect.serve.listener import FeedState, FeedStatus, ScoredSnippet
-from avdetect.serve.metrics import Metrics
-from avdetect.serve.state import ServiceState
+from avdetect.serve.feeds.listener import FeedState, FeedStatus, ScoredSnippet
 from avdetect.serve.store import Store
 from avdetect.serve.web.app import create_app
+from avdetect.serve.web.metrics import Metrics
 from avdetect.serve.web.server import WebServer
+from avdetect.serve.web.state import ServiceState
 from avdetect.timebase import Span
 
 HOP_S = 0.64

@@ -50,11 +50,11 @@ def open_sink(name: str, settings: SinkSettings) -> Sink:
 
                 return MqttSink(name, settings)
             case CommandSettings():
-                from avdetect.serve.sinks.command import CommandSink
+                from avdetect.serve.sinks.local import CommandSink
 
                 return CommandSink(name, settings)
             case FileSettings():
-                from avdetect.serve.sinks.file import FileSink
+                from avdetect.serve.sinks.local import FileSink
 
                 return FileSink(name, settings)
     except ModuleNotFoundError as error:

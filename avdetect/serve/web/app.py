@@ -1,4 +1,4 @@
-"""The application: start reading here. Every part of the interface is a router in a module of its own."""
+"""The application: start reading here. Every part of the interface is a router of ``routes``."""
 
 from __future__ import annotations
 
@@ -6,28 +6,32 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import avdetect
 from avdetect.errors import StoreError
-from avdetect.serve.labels import CLIP_MARGIN_S
-from avdetect.serve.metrics import Metrics
-from avdetect.serve.state import ServiceState
 from avdetect.serve.store import Store
+from avdetect.serve.store.labels import CLIP_MARGIN_S
 from avdetect.serve.web.auth import LOOPBACK_HOSTS, Gate, Token
 from avdetect.serve.web.events_stream import EventStreams
-from avdetect.serve.web.routes_events import events_router
-from avdetect.serve.web.routes_feeds import feeds_router
-from avdetect.serve.web.routes_files import files_router
-from avdetect.serve.web.routes_page import STATIC_FOLDER, page_router
-from avdetect.serve.web.routes_probes import probes_router
-from avdetect.serve.web.security_headers import SecurityHeaders
+from avdetect.serve.web.metrics import Metrics
+from avdetect.serve.web.routes import (
+    STATIC_FOLDER,
+    events_router,
+    feeds_router,
+    files_router,
+    page_router,
+    probes_router,
+)
+from avdetect.serve.web.state import ServiceState
 
-__all__ = ["create_app"]
+__all__ = ["SECURITY_HEADERS", "SecurityHeaders", "create_app"]
 
 _MIN_COMPRESSED_BYTES = 1000
 _MAX_BODY_BYTES = 16 * 1024
@@ -83,3 +87,37 @@ def create_app(
 
 def _store_failed(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 503)
+
+
+SECURITY_HEADERS = {
+    # Everything comes from here and nothing is inline, so injected text can neither run nor call home.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
+        "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",  # no other page embeds a clip
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class SecurityHeaders:
+    """ASGI middleware: adds them to every answer, refusals included; what a browser keeps it asks for again."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and add to what comes back."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("Cache-Control", "private, no-cache")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
-from avdetect.serve.state import ServiceState, Subscription
+from avdetect.serve.web.state import ServiceState, Subscription
 
 __all__ = ["EventStreams"]
 
@@ -23,7 +23,7 @@ SLOW_CLIENT_S = 20.0
 """A client that has not taken a message in this time is dropped; it may come back and ask for what it missed."""
 MAX_STREAMS = 64
 
-_logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class EventStreams:
@@ -60,7 +60,7 @@ class EventStreams:
             try:
                 loop.call_soon_threadsafe(awake.set)
             except RuntimeError:  # the web server has stopped meanwhile
-                _logger.debug("a change came after the web server had stopped")
+                _LOG.debug("a change came after the web server had stopped")
 
         self._open.add(awake)
         try:
@@ -110,7 +110,7 @@ class _EventStream(StreamingResponse):
             await super().stream_response(send_in_time)
         except TimeoutError:
             # The server closes a connection whose answer has no end.
-            _logger.info("dropped a web client that took nothing for %g s", SLOW_CLIENT_S)
+            _LOG.info("dropped a web client that took nothing for %g s", SLOW_CLIENT_S)
 
 
 def _message(kind: str, body: dict[str, Any]) -> bytes:

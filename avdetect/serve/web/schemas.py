@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from avdetect.events.event import Modality
 from avdetect.events.feed_event import EventStage
-from avdetect.serve.listener import FeedState
+from avdetect.serve.feeds.listener import FeedState
 from avdetect.serve.store import Answer
 
 __all__ = [

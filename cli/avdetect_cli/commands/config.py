@@ -36,8 +36,8 @@ def init(
 
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration of `avdetect serve`.")]) -> None:
     """Say what is wrong with a configuration, or what it comes to."""
-    from avdetect.redaction import redacted
-    from avdetect.serve.config_file import load_config
+    from avdetect.media.redaction import redacted
+    from avdetect.serve.config.loading import load_config
 
     loaded = load_config(file)
     config = loaded.config

@@ -41,21 +41,20 @@ def index(
     Give the same command again to bring an index up to date: what has not changed is not heard again, what has gone is
     dropped. An interrupted run keeps what it has heard. An hour takes 3 MB.
     """
-    from avdetect.media.find_sources import find_sources
-    from avdetect.media.location import STANDARD_INPUT, is_url
     from avdetect.runtime.alignment import alignment_of
     from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
     from avdetect.search.catalogue import Maker
     from avdetect.search.writer import IndexWriter
     from avdetect_cli.delivery import FAILED
     from avdetect_cli.hearing import hear_all
+    from avdetect_cli.inputs import STDIN, find_sources, is_url
     from avdetect_cli.training import say
     from avdetect_cli.values import show_duration
 
     folder = _place(paths, output)
     sources, problems = find_sources(paths)
     for source in sources:
-        if is_url(source) or source == STANDARD_INPUT:
+        if is_url(source) or source == STDIN:
             raise UsageError(f"an index is made of files, and {source} is none.")
     failures = [str(error) for _, error in problems]
     if sources:

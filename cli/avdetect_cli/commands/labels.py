@@ -11,7 +11,7 @@ import typer
 from avdetect_cli.options import QuietOption
 
 if TYPE_CHECKING:
-    from avdetect.serve.labels import LabelledClips
+    from avdetect.serve.store.labels import LabelledClips
 
 __all__ = ["export_labels"]
 
@@ -32,9 +32,9 @@ def export_labels(
     The service may run meanwhile. `avdetect train` takes the manifest as it is.
     """
     from avdetect.errors import DataError, UsageError
-    from avdetect.serve.config_file import CLIPS_FOLDER, STORE_FILE
-    from avdetect.serve.labels import labelled_clips
+    from avdetect.serve.config.loading import CLIPS_FOLDER, STORE_FILE
     from avdetect.serve.store import Store
+    from avdetect.serve.store.labels import labelled_clips
     from avdetect.sinks.atomic import replacing
     from avdetect_cli.training import say
 
@@ -55,8 +55,8 @@ def export_labels(
 
 def _folder_and_margin(source: Path) -> tuple[Path, float]:
     """Of the store, and how much of the time around an event its clip shows."""
-    from avdetect.serve.config_reading import read_config
-    from avdetect.serve.labels import CLIP_MARGIN_S
+    from avdetect.serve.config.reading import read_config
+    from avdetect.serve.store.labels import CLIP_MARGIN_S
 
     if source.is_dir():
         return source, CLIP_MARGIN_S

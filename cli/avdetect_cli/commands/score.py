@@ -136,11 +136,11 @@ def score_paths(
         AvdetectError: something is wrong that has nothing to do with a single input.
         typer.Exit: some input failed, or the user interrupted.
     """
-    from avdetect.media.find_sources import find_sources
     from avdetect.runtime.bundle import Bundle, default_bundle_path, read_manifest
     from avdetect_cli.batch import Cancelled, in_order
     from avdetect_cli.delivery import deliver
     from avdetect_cli.finding import Finding
+    from avdetect_cli.inputs import find_sources
     from avdetect_cli.outputs import plan_outputs
     from avdetect_cli.progress import ProgressDisplay
 

@@ -28,7 +28,7 @@ from avdetect_cli.values import parse_time
 if TYPE_CHECKING:
     from avdetect.media.live_options import LiveOptions
     from avdetect.runtime.prompts import Prompt
-    from avdetect.serve.listener import EngineListener
+    from avdetect.serve.feeds.listener import EngineListener
 
 __all__ = ["watch"]
 
@@ -168,14 +168,14 @@ def _watch(
     bundle_path: Path | None,
     device: str,
 ) -> None:
-    from avdetect.redaction import redacted
+    from avdetect.media.redaction import redacted
     from avdetect.runtime.bundle import Bundle
-    from avdetect.serve.clip_requests import ClipOptions
-    from avdetect.serve.credentials import expand_variables
-    from avdetect.serve.engine import Engine
-    from avdetect.serve.live_feed import FeedSpec
+    from avdetect.serve.feeds.clip_requests import ClipOptions
+    from avdetect.serve.feeds.engine import Engine
+    from avdetect.serve.feeds.live_feed import FeedSpec
+    from avdetect.serve.feeds.supervisor import FeedAddress
+    from avdetect.serve.secrets import expand_variables
     from avdetect.serve.signals import on_signals, stop_or_abort
-    from avdetect.serve.supervisor import FeedAddress
 
     address = FeedAddress(expand_variables(url), options)
     _check_file(address.url, options)

@@ -12,9 +12,8 @@ from datetime import datetime
 import pytest
 
 from avdetect.serve.config import LogSettings
-from avdetect.serve.log_relay import LogRelay, relay_logs, write_relayed
-from avdetect.serve.logs import configure_logging
-from avdetect.serve.messages import Logged
+from avdetect.serve.feeds.messages import Logged
+from avdetect.serve.logs import LogRelay, configure_logging, relay_logs, write_relayed
 
 LOG = logging.getLogger("tests.logs")
 

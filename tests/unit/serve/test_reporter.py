@@ -14,12 +14,12 @@ from avdetect.errors import StoreError
 from avdetect.events.event import Event, SnippetScore
 from avdetect.events.feed_event import FeedEvent, FeedGap
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-from avdetect.serve.delivery import Dispatcher
-from avdetect.serve.listener import ClipReady, FeedStatus, ScoredSnippet
-from avdetect.serve.metrics import Metrics
+from avdetect.serve.feeds.listener import ClipReady, FeedStatus, ScoredSnippet
 from avdetect.serve.reporter import NOT_RUNNING, Reporter
-from avdetect.serve.state import ServiceState
+from avdetect.serve.sinks.delivery import Dispatcher
 from avdetect.serve.store import Store
+from avdetect.serve.web.metrics import Metrics
+from avdetect.serve.web.state import ServiceState
 from avdetect.timebase import Span
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)

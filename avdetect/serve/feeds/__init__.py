@@ -1,0 +1,1 @@
+"""Many live feeds in one process: start reading at ``engine``."""
