@@ -100,7 +100,10 @@ def fold_of(groups: Sequence[str], strata: Sequence[str], *, num_folds: int = 5,
     fold: dict[str, int] = {}
     for group in sorted(order, key=lambda one: -weight[one]):
         costs = [
-            sum(count / totals[name] * (load[name] + count / 2) / totals[name] for name, count in contents[group].items())
+            sum(
+                count / totals[name] * (load[name] + count / 2) / totals[name]
+                for name, count in contents[group].items()
+            )
             for load in loads
         ]
         fold[group] = int(np.argmin(costs))
