@@ -22,6 +22,8 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from avdetect.errors import DataError
 from avdetect.labels.lines import Faults, all_faults, csv_lines, json_lines, validated
 
+__all__ = ["Clip", "SoundFile", "fold_of", "read_clips", "read_sound_files"]
+
 NORMAL = "normal"
 """How a manifest calls a clip in which nothing happens."""
 
