@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avdetect.runtime.bundle import Bundle
-    from avdetect.runtime.features import score_features
-    from avdetect.runtime.pipeline import ScoreOptions, score, stream
+    from avdetect.runtime.pipeline import ScoreOptions, ScoreResult, score, score_features, stream
     from avdetect.runtime.prompts import Prompt
-    from avdetect.runtime.result import ScoreResult
 
 __all__ = ["Bundle", "Prompt", "ScoreOptions", "ScoreResult", "__version__", "score", "score_features", "stream"]
 
@@ -28,9 +26,9 @@ _HOME = {
     "Bundle": "avdetect.runtime.bundle",
     "Prompt": "avdetect.runtime.prompts",
     "ScoreOptions": "avdetect.runtime.pipeline",
-    "ScoreResult": "avdetect.runtime.result",
+    "ScoreResult": "avdetect.runtime.pipeline",
     "score": "avdetect.runtime.pipeline",
-    "score_features": "avdetect.runtime.features",
+    "score_features": "avdetect.runtime.pipeline",
     "stream": "avdetect.runtime.pipeline",
 }
 

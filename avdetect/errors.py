@@ -17,20 +17,6 @@ Each message is one sentence or two: what was asked, what was found, what to do.
 
 from __future__ import annotations
 
-__all__ = [
-    "AvdetectError",
-    "BundleError",
-    "CheckpointError",
-    "DataError",
-    "MediaError",
-    "OutputError",
-    "ProviderError",
-    "ScoresError",
-    "SoundIndexError",
-    "StoreError",
-    "UsageError",
-]
-
 
 class AvdetectError(Exception):
     """Base of all errors that avdetect raises on purpose."""

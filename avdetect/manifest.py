@@ -15,22 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from avdetect.timebase import as_seconds
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "AlignmentSpec",
-    "AudioSpec",
-    "ClassSpec",
-    "DetectorSpec",
-    "EventRule",
-    "FileEntry",
-    "Manifest",
-    "MotionSpec",
-    "PromptSpec",
-    "StateSpec",
-    "TextSpec",
-    "VisualSpec",
-]
-
 SCHEMA_VERSION = "1.1"
 """``major.minor``: a bundle of another major version is refused, a newer minor version is read. 1.1 knows prompts."""
 

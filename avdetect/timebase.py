@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["Span", "as_seconds", "snippet_span"]
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:

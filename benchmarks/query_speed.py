@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from support import AVDETECT, DEMO, in_turn, media_folder, report
 
-from avdetect.runtime.alignment import open_alignment
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.runtime.hearing import Ears
+from avdetect.runtime.sound_text import open_alignment
 from avdetect.search.catalogue import Maker, Stamp
 from avdetect.search.index import SoundIndex
-from avdetect.search.writer import IndexWriter
+from avdetect.search.index_writer import IndexWriter
 from avdetect.text.scoring import Floats, SoundTrace, probability
 
 PHRASE = "a siren"

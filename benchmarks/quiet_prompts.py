@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.evaluation.asking import AskedTrack, answers
+from avdetect.evaluation.retrieval import AskedTrack, answers
 from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect.text.records import read_text_records
 from avdetect.text.track_files import TrackOptions

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import avdetect
-from avdetect.runtime.bundle import default_bundle_path, read_manifest
+from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 
 MANIFEST = read_manifest(default_bundle_path())
 

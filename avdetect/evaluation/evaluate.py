@@ -25,16 +25,13 @@ from avdetect.evaluation.event_metrics import (
     measure_events,
     missed_events,
 )
-from avdetect.evaluation.frame_metrics import FrameTable, measure_frames, measure_videos, precision_recall_curves
-from avdetect.evaluation.psds import psds
+from avdetect.evaluation.frame_metrics import FrameTable, measure_frames, measure_videos, precision_recall_curves, psds
 from avdetect.evaluation.result import EvaluatedVideo, Evaluation, Material
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.rules import rules_for
-from avdetect.labels.video import UNNAMED_EVENT, LabelledVideo
+from avdetect.labels.videos import UNNAMED_EVENT, LabelledVideo
 from avdetect.manifest import EventRule, Manifest
 from avdetect.timebase import Span
-
-__all__ = ["evaluate", "pair_with_curves"]
 
 
 def pair_with_curves(

@@ -7,33 +7,26 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from avdetect.evaluation.alarms import Alarm, Detection, merge_into_alarms
-from avdetect.evaluation.frame_metrics import mean_of_known
-from avdetect.evaluation.matching import MatchCounts, match, overlaps
-from avdetect.evaluation.operating_points import (
+from avdetect.evaluation.alarms import (
+    Alarm,
+    Detection,
+    MatchCounts,
     OperatingPoint,
     ScoredSpans,
     event_average_precision,
+    match,
+    merge_into_alarms,
     operating_points,
+    overlaps,
     thresholds_for,
 )
+from avdetect.evaluation.frame_metrics import mean_of_known
 from avdetect.evaluation.result import AlarmMetrics, EvaluatedVideo, EventMetrics, FalseAlarm, Missed
 from avdetect.events.rules import with_overrides
 from avdetect.events.segmenter import decide_events
-from avdetect.labels.video import MODALITIES
+from avdetect.labels.videos import MODALITIES
 from avdetect.manifest import EventRule
 from avdetect.timebase import Span
-
-__all__ = [
-    "F1_IOUS",
-    "MAP_IOUS",
-    "alarm_points",
-    "false_alarms",
-    "hours_of",
-    "measure_alarms",
-    "measure_events",
-    "missed_events",
-]
 
 F1_IOUS = (0.3, 0.5)
 MAP_IOUS = (0.1, 0.2, 0.3, 0.4, 0.5)

@@ -16,19 +16,6 @@ from numpy.typing import NDArray
 
 from avdetect.manifest import EventRule
 
-__all__ = [
-    "CLOSED_FIELDS",
-    "IDLE",
-    "NO_EVENT",
-    "OPEN",
-    "WAITING",
-    "Advance",
-    "OpenEvent",
-    "RuleNumbers",
-    "advance",
-    "compiled_advance",
-]
-
 IDLE, OPEN, WAITING = 0, 1, 2
 """No event; the score holds it open; the score fell below ``off``, but it may still be continued."""
 

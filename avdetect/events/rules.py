@@ -9,8 +9,6 @@ from pydantic import ValidationError
 from avdetect.errors import UsageError
 from avdetect.manifest import EventRule, Manifest
 
-__all__ = ["rules_for", "with_overrides"]
-
 
 def rules_for(classes: Sequence[str], manifest: Manifest) -> list[EventRule]:
     """The manifest's rule for each of ``classes``; for one it does not know that of prompts, or the general defaults.

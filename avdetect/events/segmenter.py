@@ -51,8 +51,6 @@ from avdetect.events.hysteresis import (
 )
 from avdetect.manifest import EventRule
 
-__all__ = ["EventSegmenter", "decide_events"]
-
 CONTIGUOUS_WITHIN_S = 1e-3
 """Two snippets closer than this are neighbours: times in tables are often rounded to a millisecond."""
 

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.manifest import Manifest
-from avdetect.snippets.grid import stream_plan
-from avdetect.snippets.snippet import Snippet
+from avdetect.snippets.snippet import Snippet, stream_plan
 from avdetect.timebase import Span, snippet_span
-
-__all__ = ["EncoderSessions", "SnippetEmbedding", "SnippetEncoder", "encode", "warm_up"]
 
 
 class Session(Protocol):

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 
 from avdetect.errors import BundleError
 from avdetect.manifest import Manifest
-from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files, read_manifest, verify
-from avdetect.runtime.graph_checks import check_inputs, check_outputs
-from avdetect.runtime.session import Provider, open_sessions
+from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
+from avdetect.runtime.session import Provider, check_inputs, check_outputs, open_sessions
 
 if TYPE_CHECKING:
     import onnxruntime
 
-    from avdetect.runtime.alignment import SoundModel
     from avdetect.runtime.prompts import Prompt
-
-__all__ = ["Bundle", "default_bundle_path", "read_manifest", "verify"]
+    from avdetect.runtime.sound_text import SoundModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +133,7 @@ def _graphs_to_run(manifest: Manifest) -> dict[str, str]:
 def _sound_model(manifest: Manifest, session: onnxruntime.InferenceSession | None) -> SoundModel | None:
     if session is None or manifest.alignment is None:
         return None
-    from avdetect.runtime.alignment import SoundModel  # only where a class is prompted: it takes time to import
+    from avdetect.runtime.sound_text import SoundModel  # only where a class is prompted: it takes time to import
 
     return SoundModel(manifest.alignment, session)
 

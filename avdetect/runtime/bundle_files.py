@@ -1,4 +1,8 @@
-"""The files of a bundle, from a directory or a ``.zip`` of one, checked against its manifest."""
+"""The files of a bundle, from a directory or a ``.zip`` of one, checked against its manifest.
+
+onnxruntime opens whatever path an *external data* entry of a graph names. The runtime does not depend on the ``onnx``
+package, so the few fields that can hold such an entry are walked by hand.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,6 @@ from pydantic import ValidationError
 
 from avdetect.errors import BundleError
 from avdetect.manifest import SCHEMA_VERSION, FileEntry, Manifest
-from avdetect.runtime.onnx_scan import external_data_locations
-
-__all__ = ["BundleFiles", "default_bundle_path", "open_bundle_files", "read_manifest", "verify"]
 
 MANIFEST_NAME = "manifest.json"
 _MAX_MANIFEST_BYTES = 16 << 20
@@ -232,3 +233,75 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return "it is not there" if isinstance(error, KeyError) else str(error)
+
+
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+
+# Field numbers of onnx.proto through which a TensorProto can be reached.
+_MESSAGES = {
+    "Model": {7: "Graph", 25: "Function"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {13: "Entry"},
+}
+
+
+def external_data_locations(model: bytes) -> set[str]:
+    """The ``location`` of every tensor that is kept outside the model file.
+
+    Raises:
+        ValueError: ``model`` is not an ONNX model.
+    """
+    return set(_locations(memoryview(model), "Model"))
+
+
+def _locations(message: memoryview, kind: str) -> Iterator[str]:
+    if kind == "Entry":  # StringStringEntryProto: 1 key, 2 value
+        entry = {number: bytes(value) for number, value in _fields(message)}
+        if entry.get(1) == b"location":
+            yield entry.get(2, b"").decode("utf-8", "replace")
+        return
+    children = _MESSAGES[kind]
+    for number, value in _fields(message):
+        child = children.get(number)
+        if child is not None:
+            yield from _locations(value, child)
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """The length-delimited fields of a message; numbers are stepped over."""
+    position, end = 0, len(message)
+    while position < end:
+        key, position = _varint(message, position)
+        wire = key & 7
+        if wire == _VARINT:
+            _, position = _varint(message, position)
+        elif wire == _FIXED64:
+            position += 8
+        elif wire == _FIXED32:
+            position += 4
+        elif wire == _LENGTH:
+            length, position = _varint(message, position)
+            if position + length > end:
+                raise ValueError("a field reaches past the end of its message")
+            yield key >> 3, message[position : position + length]
+            position += length
+        else:
+            raise ValueError(f"wire type {wire} is not in use")
+    if position != end:
+        raise ValueError("a field reaches past the end of its message")
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(message) and shift < 70:
+        byte = message[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise ValueError("a number does not end")

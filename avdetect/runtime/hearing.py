@@ -14,19 +14,18 @@ from avdetect.errors import BundleError, MediaError
 from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, SnippetEncoder
 from avdetect.manifest import Manifest
 from avdetect.media.source import open_source, probe
-from avdetect.runtime.alignment import SoundModel, SoundStream, alignment_of
 from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
-from avdetect.runtime.result import Progress
+from avdetect.runtime.pipeline import Progress
 from avdetect.runtime.session import open_sessions
+from avdetect.runtime.sound_text import SoundModel, SoundStream, alignment_of
 from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.grid import stream_plan
+from avdetect.snippets.snippet import stream_plan
 from avdetect.stage import Ahead, through
 from avdetect.text.scoring import Floats, SoundTrace
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Ears", "Heard"]
 
 _BATCH_SNIPPETS = 16
 _CHUNK_SNIPPETS = 64

@@ -17,12 +17,15 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from avdetect.errors import BundleError, UsageError
-from avdetect.events.curve import CurveBuilder
+import numpy as np
+from numpy.typing import NDArray
+
+from avdetect.errors import BundleError, DataError, UsageError
+from avdetect.events.curve import CurveBuilder, ScoreCurve
 from avdetect.events.event import Event, SnippetScore
 from avdetect.events.segmenter import EventSegmenter
 from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, SnippetEncoder
@@ -30,14 +33,111 @@ from avdetect.manifest import EventRule
 from avdetect.media.packets import MediaInfo, MediaNote
 from avdetect.media.source import open_source
 from avdetect.runtime.bundle import Bundle
-from avdetect.runtime.offline_scorer import scorer_for
-from avdetect.runtime.result import Progress, ScoreResult, ScoreStats
+from avdetect.runtime.scorer import scorer_for
 from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.grid import stream_plan
+from avdetect.snippets.snippet import stream_plan
 from avdetect.stage import Ahead, through
-from avdetect.timebase import as_seconds
+from avdetect.timebase import as_seconds, snippet_span
 
-__all__ = ["ScoreOptions", "ScoreStream", "score", "stream"]
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far scoring has come."""
+
+    done_s: float
+    """Media time scored so far."""
+    total_s: float | None
+    """Media time to score, where known."""
+    elapsed_s: float
+    """Wall-clock time since the source was opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreStats:
+    """What scoring cost."""
+
+    elapsed_s: float
+    """Wall-clock time from opening the source to its last event."""
+    media_s: float
+    """Media time that was scored."""
+    num_snippets: int
+    providers: tuple[str, ...]
+    """The execution providers that ran the graphs, the preferred one first."""
+
+    @property
+    def speed(self) -> float:
+        """In times real time."""
+        return self.media_s / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreResult:
+    """Scores, events and everything the user should know of one source."""
+
+    source: str
+    media: MediaInfo
+    curve: ScoreCurve
+    events: tuple[Event, ...]
+    """In the order of their start."""
+    notes: tuple[MediaNote, ...]
+    """Warnings: damage, gaps, missing streams."""
+    stats: ScoreStats
+
+
+_HEADS = ("scores", "audio_scores", "visual_scores")
+
+
+def score_features(
+    audio: NDArray[np.floating], visual: NDArray[np.floating], *, bundle: Bundle, source: str = "features"
+) -> ScoreCurve:
+    """Score one video by its features.
+
+    Args:
+        audio: ``(T, Da)``, a row per snippet.
+        visual: ``(T, Dv)``, or ``(crops, T, Dv)`` for several crops of each picture, whose scores are averaged.
+        bundle: whose detector to run; its hop says how long a snippet is.
+        source: what the curve is to be called.
+
+    Raises:
+        DataError: the features do not go together, or are not those that the detector takes.
+        MediaError: they are too many to be looked at together, in the offline form.
+    """
+    crops = visual[None] if visual.ndim == 2 else visual
+    _check(audio, crops, bundle, source)
+    heard, seen = audio.astype(np.float32), crops.astype(np.float32)
+    manifest = bundle.manifest
+    builder = CurveBuilder(source, manifest.class_names, [spec.anomaly for spec in manifest.classes])
+    scored = (list(through(_embeddings(heard, crop, bundle), scorer_for(bundle))) for crop in seen)
+    for rows in zip(*scored, strict=True):
+        builder.add(_mean(rows))
+    return builder.build()
+
+
+def _check(audio: NDArray[np.floating], crops: NDArray[np.floating], bundle: Bundle, source: str) -> None:
+    if audio.ndim != 2 or crops.ndim != 3 or crops.shape[:1] == (0,) or audio.shape[0] != crops.shape[1]:
+        raise DataError(
+            f"{source}: expected as many rows of audio as of visual features, (T, Da) and (T, Dv) or (crops, T, Dv), "
+            f"got {audio.shape} and {crops.shape}."
+        )
+    for name, found, wanted in (
+        ("audio", audio.shape[-1], bundle.audio_dim),
+        ("visual", crops.shape[-1], bundle.visual_dim),
+    ):
+        if found != wanted:
+            raise DataError(f"{source}: {found} {name} features per snippet, {bundle.name} takes {wanted}.")
+
+
+def _embeddings(audio: NDArray[np.float32], visual: NDArray[np.float32], bundle: Bundle) -> Iterator[SnippetEmbedding]:
+    hop = bundle.manifest.hop
+    for index, (heard, seen) in enumerate(zip(audio, visual, strict=True)):
+        yield SnippetEmbedding(index, snippet_span(index, hop), heard, seen, audio_present=True, visual_present=True)
+
+
+def _mean(rows: tuple[SnippetScore, ...]) -> SnippetScore:
+    """Of the scores of a snippet's crops."""
+    heads = {name: np.mean([getattr(row, name) for row in rows], axis=0) for name in _HEADS}
+    return replace(rows[0], **heads)
+
 
 _SNIPPETS_AHEAD = 16
 """Between two threads; a snippet is about 0.2 MB."""

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from avdetect.errors import UsageError
 from avdetect.manifest import AlignmentSpec, ClassSpec, Manifest, PromptSpec
-from avdetect.runtime.alignment import TextModel, open_text_model, text_side_of
 from avdetect.runtime.bundle_files import BundleFiles
-from avdetect.text.encoder import check_tokenizers
+from avdetect.runtime.sound_text import TextModel, open_text_model, text_side_of
+from avdetect.text.phrase_encoder import check_tokenizers
 from avdetect.text.phrases import split_phrases
-
-__all__ = ["Prompt", "check_new", "check_understands", "parse_prompts", "with_prompts"]
 
 _DECIMALS = 6
 """Of a vector's numbers: more than the scores show."""

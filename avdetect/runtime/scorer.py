@@ -1,21 +1,24 @@
-"""Embeddings + detector state -> one score per snippet."""
+"""Embeddings -> one score per snippet: by the detector, streaming or offline, and by prompts beside it."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.errors import BundleError
+from avdetect.errors import BundleError, MediaError
+from avdetect.events.curve import Rescaling
 from avdetect.events.event import SnippetScore
-from avdetect.events.rescale import Rescaling
 from avdetect.features.encoders import SnippetEmbedding
+from avdetect.manifest import ClassSpec
 from avdetect.runtime.bundle import Bundle
+from avdetect.runtime.sound_text import SoundModel, SoundStream
+from avdetect.stage import Stage
+from avdetect.text.scoring import SoundTrace, relevance
 from avdetect.timebase import Span
-
-__all__ = ["StreamingScorer", "score_of"]
 
 _SCORES = ("scores", "audio_scores", "visual_scores")
 
@@ -117,4 +120,176 @@ def score_of(
         seen if item.visual_present else np.zeros_like(seen),
         item.audio_present,
         item.visual_present,
+    )
+
+
+_ALIGNMENT_CHUNK_SNIPPETS = 32
+"""Of files."""
+
+
+def scorer_for(bundle: Bundle) -> Stage[SnippetEmbedding, SnippetScore]:
+    """What scores a source from its beginning to its end, in the form that the bundle has."""
+    offline = bundle.manifest.detector.form == "offline"
+    detector = OfflineScorer(bundle) if offline else StreamingScorer(bundle)
+    return _with_prompts(detector, bundle, chunk_snippets=_ALIGNMENT_CHUNK_SNIPPETS)
+
+
+def live_scorer_for(bundle: Bundle) -> Stage[SnippetEmbedding, SnippetScore]:
+    """What scores a live feed: each score comes as soon as its lookahead is there.
+
+    Raises:
+        BundleError: the detector has the offline form.
+    """
+    return _with_prompts(StreamingScorer(bundle, max_chunk_snippets=1), bundle, chunk_snippets=1)
+
+
+def _with_prompts(
+    detector: Stage[SnippetEmbedding, SnippetScore], bundle: Bundle, *, chunk_snippets: int
+) -> Stage[SnippetEmbedding, SnippetScore]:
+    if bundle.alignment is None:
+        return detector
+    from avdetect.runtime.scorer import (
+        PromptedScorer,
+    )  # only where a class is prompted: it takes time to import
+
+    classes = bundle.manifest.prompted_classes
+    return PromptedScorer(
+        detector, bundle.alignment, classes, audio_dim=bundle.audio_dim, chunk_snippets=chunk_snippets
+    )
+
+
+class OfflineScorer:
+    """Stage: gathers the embeddings of a source, and runs the detector graph once, at its end.
+
+    Every snippet may look at every other, so memory grows with the square of the length.
+
+    Args:
+        bundle: whose detector to run.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._rescaling = Rescaling.of(bundle.manifest.detected_classes)
+        self._snippets: list[SnippetEmbedding] = []
+
+    def push(self, item: SnippetEmbedding) -> Iterable[SnippetScore]:
+        """Take the next snippet's embeddings; nothing is known yet."""
+        self._snippets.append(item)
+        return ()
+
+    def flush(self) -> Iterable[SnippetScore]:
+        """The source has ended: score all of it.
+
+        Raises:
+            MediaError: it is too long for the memory there is.
+        """
+        snippets, self._snippets = self._snippets, []
+        if not snippets:
+            return
+        outputs = self._run(
+            {
+                "audio": np.stack([item.audio for item in snippets])[None],
+                "visual": np.stack([item.visual for item in snippets])[None],
+                "present": np.array([[(item.audio_present, item.visual_present) for item in snippets]]),
+            }
+        )
+        fused = outputs["scores"]
+        # A graph that tells no modalities apart says the same of both.
+        heard, seen = outputs.get("audio_scores", fused), outputs.get("visual_scores", fused)
+        for row, item in enumerate(snippets):
+            yield score_of(item, fused[row], heard[row], seen[row])
+
+    def _run(self, inputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
+        """The graph's scores by name, each ``(snippets, classes)``; it is given those inputs that it has."""
+        session = self._bundle.detector
+        taken = {node.name: inputs[node.name] for node in session.get_inputs()}
+        names = [node.name for node in session.get_outputs() if node.name.endswith("scores")]
+        try:
+            results = session.run(names, taken)
+        except Exception as error:
+            if "allocate" not in str(error).lower():
+                raise
+            raise MediaError(
+                f"{inputs['audio'].shape[1]} snippets at once do not fit into memory: score a part of the source "
+                "(--start, --duration), or export the network with --left-context and --lookahead."
+            ) from error
+        return {name: self._rescaling.apply(array[0]) for name, array in zip(names, results, strict=True)}
+
+
+class PromptedScorer:
+    """Stage: what ``detector`` makes of the snippets, with the scores of prompted classes behind.
+
+    The relevance of the sound to a prompt is both the score and the audio score of its class; nothing is seen of it,
+    and without sound it is 0. The two look ahead differently far: what is known first waits for the other.
+
+    Args:
+        detector: gives one score for each snippet, in order.
+        model: of the bundle.
+        classes: the prompted ones.
+        audio_dim: width of the audio embeddings.
+        chunk_snippets: how many snippets the alignment's graph takes at once; 1 for live feeds, where waiting costs
+            latency.
+    """
+
+    def __init__(
+        self,
+        detector: Stage[SnippetEmbedding, SnippetScore],
+        model: SoundModel,
+        classes: Sequence[ClassSpec],
+        *,
+        audio_dim: int,
+        chunk_snippets: int,
+    ) -> None:
+        self._detector = detector
+        self._spec = model.spec
+        self._stream = SoundStream(model)
+        self._audio_dim = audio_dim
+        self._chunk_snippets = chunk_snippets
+        self._prompts = np.array([spec.prompt.vector for spec in classes if spec.prompt is not None], np.float32)
+        self._rescaling = Rescaling.of(classes)
+        self._unheard: list[SnippetEmbedding] = []
+        self._present: deque[bool] = deque()  # of the snippets that are heard, or are to be, and not known yet
+        self._detected: deque[SnippetScore] = deque()
+        self._prompted: deque[NDArray[np.float32]] = deque()
+
+    def push(self, item: SnippetEmbedding) -> Iterable[SnippetScore]:
+        """Take the next snippet's embeddings; give back the scores that are now known."""
+        self._detected.extend(self._detector.push(item))
+        self._unheard.append(item)
+        self._present.append(item.audio_present)
+        if len(self._unheard) >= self._chunk_snippets:
+            self._hear()
+        return self._joined()
+
+    def flush(self) -> Iterable[SnippetScore]:
+        """The stream has ended: give back the rest."""
+        self._detected.extend(self._detector.flush())
+        if self._unheard:
+            self._hear()
+        self._take(*self._stream.flush(self._audio_dim))
+        return self._joined()
+
+    def _hear(self) -> None:
+        chunk, self._unheard = self._unheard, []
+        audio = np.stack([item.audio for item in chunk])
+        self._take(*self._stream.push(audio, np.array([item.audio_present for item in chunk])))
+
+    def _take(self, vectors: NDArray[np.float32], salience: NDArray[np.float32]) -> None:
+        """Compare with the prompts what has become known."""
+        present = np.array([self._present.popleft() for _ in range(len(vectors))], np.bool_)
+        found = relevance(SoundTrace(vectors, salience, present), self._prompts, self._spec)
+        self._prompted.extend(self._rescaling.apply(found.T))
+
+    def _joined(self) -> list[SnippetScore]:
+        """The snippets of which both sides are known."""
+        num_known = min(len(self._detected), len(self._prompted))
+        return [_with(self._detected.popleft(), self._prompted.popleft()) for _ in range(num_known)]
+
+
+def _with(score: SnippetScore, prompted: NDArray[np.float32]) -> SnippetScore:
+    return replace(
+        score,
+        scores=np.concatenate([score.scores, prompted]),
+        audio_scores=np.concatenate([score.audio_scores, prompted]),
+        visual_scores=np.concatenate([score.visual_scores, np.zeros_like(prompted)]),
     )

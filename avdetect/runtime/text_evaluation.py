@@ -9,37 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import BundleError, DataError, UsageError
-from avdetect.evaluation.asking import Answers, AskedTrack, answers
 from avdetect.evaluation.retrieval import (
+    Answers,
+    AskedTrack,
     Classification,
     PhraseCurve,
     TextEvaluation,
+    answers,
     classification,
     localisation,
     order_accuracy,
     recall,
 )
 from avdetect.events.curve import ScoreCurve
-from avdetect.runtime.alignment import AlignmentModel
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.hearing import Ears
+from avdetect.runtime.sound_text import AlignmentModel
 from avdetect.text.composer import moments_of
-from avdetect.text.grammar import Moment, tell
-from avdetect.text.phrases import split_phrases
-from avdetect.text.records import TextRecord
+from avdetect.text.phrases import Moment, split_phrases, tell
+from avdetect.text.records import HeardSound, TextRecord
 from avdetect.text.scoring import SoundTrace, fit, relevance
-from avdetect.text.sounds import HeardSound
 from avdetect.timebase import Span
-
-__all__ = [
-    "HeardRecord",
-    "Question",
-    "ask",
-    "class_names_of",
-    "descriptions_of",
-    "evaluate_text",
-    "listen_to_all",
-]
 
 _SNIPPETS_PER_PICK = 4
 """A sound's score for a class is the mean of its highest ``T // 4 + 1`` snippets."""

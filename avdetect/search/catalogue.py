@@ -16,22 +16,6 @@ import numpy as np
 from avdetect.errors import SoundIndexError
 from avdetect.manifest import AlignmentSpec, Manifest
 
-__all__ = [
-    "CATALOGUE_NAME",
-    "DATA_TYPE",
-    "SCHEMA_VERSION",
-    "Catalogue",
-    "Entry",
-    "Maker",
-    "Stamp",
-    "check_data",
-    "data_paths",
-    "located",
-    "made_by_another",
-    "read_catalogue",
-    "stored_path",
-]
-
 CATALOGUE_NAME = "index.json"
 SCHEMA_VERSION = "1.0"
 """``major.minor``: an index of another major version is refused."""

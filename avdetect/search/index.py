@@ -38,8 +38,6 @@ from avdetect.search.corpus import Corpus
 from avdetect.text.scoring import Floats
 from avdetect.timebase import as_seconds
 
-__all__ = ["INDEX_NAME", "SoundIndex", "is_index"]
-
 INDEX_NAME = ".avdetect-index"
 """Of the index inside a folder of media, which hides it from the search for media."""
 

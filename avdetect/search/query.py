@@ -13,12 +13,9 @@ from avdetect.events.curve import ScoreCurve
 from avdetect.events.segmenter import decide_events
 from avdetect.manifest import AlignmentSpec, EventRule
 from avdetect.search.answer import Answer, HeardPhrase, Place, QueryOptions
-from avdetect.search.corpus import Corpus
+from avdetect.search.corpus import Corpus, peaks
 from avdetect.search.passages import NOT_HEARD, Passage, PassageOptions, passages
-from avdetect.search.peaks import peaks
 from avdetect.text.scoring import Floats, SoundTrace, Story, fit, relevance
-
-__all__ = ["ask", "relevance_curve"]
 
 _ROUNDING = 1e-4
 """By which the relevance of one recording may differ from what it was among many."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from avdetect.errors import AvdetectError, OutputError, StoreError, UsageError
-from avdetect.events.feed_event import FeedGap
+from avdetect.events.event import FeedGap
 from avdetect.runtime.bundle import Bundle
 from avdetect.serve.config.loading import CLIPS_FOLDER, STORE_FILE, LoadedConfig, load_config
 from avdetect.serve.feeds.engine import Engine

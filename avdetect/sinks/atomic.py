@@ -10,8 +10,6 @@ from pathlib import Path
 
 from avdetect.errors import OutputError
 
-__all__ = ["replacing"]
-
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

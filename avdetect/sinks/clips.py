@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     TimedPacket: TypeAlias = tuple[Fraction, Packet[MediaStream]]
     """With its decoding time in seconds on the container's clock."""
 
-__all__ = ["cut_clips", "write_clip"]
 
 _MP4_CODECS = frozenset(
     {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg"}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-__all__ = ["own"]
-
 
 def own(lock: Path) -> sqlite3.Connection | None:
     """Hold ``lock`` until what is given back is closed; ``None`` where another process holds it.

@@ -29,8 +29,6 @@ from avdetect.events.event import Event
 from avdetect.media.packets import MediaInfo, MediaNote
 from avdetect.sinks.atomic import replacing
 
-__all__ = ["ReportEntry", "write_report"]
-
 _SCRIPTS = ("live/canvas.js", "report/series.js", "report/plot.js", "report/report.js")
 """The first is a module of the live page's; here all are one plain script, which exports nothing."""
 _EXPORT = re.compile(r"^export (?=function)", re.MULTILINE)

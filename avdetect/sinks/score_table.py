@@ -1,4 +1,4 @@
-"""Scores as a table: one row per snippet, what CSV and Parquet hold, and the curves it stands for.
+"""Scores as a table: one row per snippet, as CSV and Parquet hold it, and the curves it stands for.
 
 The table has one number per class (the fused score) and, for sound and picture, one number for all anomaly classes
 together. What a curve has beyond that is estimated when it is read back: every class gets the row's ``audio`` and
@@ -9,16 +9,17 @@ snippet with neither sound nor picture is written as a row of zeros, and only th
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import ScoresError, UsageError
 from avdetect.events.curve import ScoreCurve
-
-__all__ = ["COLUMNS", "ScoreTable", "column_order", "common_classes", "curves_of", "table_of"]
 
 COLUMNS = ("video", "start", "end", "anomaly", "audio", "visual")
 """Before one column per class. Times are in seconds from the grid's origin."""
@@ -160,3 +161,121 @@ def _curve(
         visual_scores=np.ascontiguousarray(np.broadcast_to(scores[:, 2:3], shape)),
         present=np.column_stack((heard | neither_known, seen | neither_known)),
     )
+
+
+def write_csv(path: Path, curves: Sequence[ScoreCurve]) -> None:
+    """Write ``curves`` to ``path``."""
+    table = table_of(curves)
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((*COLUMNS, *table.classes))
+        # str() of a float32 is the shortest text that rounds back to it; tolist() would widen it first.
+        writer.writerows(
+            (video, *times, *map(str, scores))
+            for video, times, scores in zip(table.videos, table.times.tolist(), table.scores, strict=True)
+        )
+
+
+def read_csv(path: Path) -> list[ScoreCurve]:
+    """The curves in ``path``; a byte order mark, any line ends, and columns in any order are taken.
+
+    Raises:
+        ScoresError: the file is not a table of scores; the message names the line.
+    """
+    videos: list[str] = []
+    numbers: list[list[float]] = []
+    lines: list[int] = []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        try:
+            header = next(reader, None)
+            if header is None:
+                raise ScoresError(f"{path}: the file is empty.")
+            fixed, class_columns = column_order(header, path)
+            wanted = [*fixed[1:], *class_columns]
+            for row in reader:
+                if not row:
+                    continue
+                if len(row) != len(header):
+                    raise ScoresError(
+                        f"{path}, line {reader.line_num}: {len(row)} values, the header has {len(header)} columns."
+                    )
+                videos.append(row[fixed[0]])
+                numbers.append([_number(row[column], header[column], path, reader.line_num) for column in wanted])
+                lines.append(reader.line_num)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ScoresError(f"{path}: not a table of comma-separated values in UTF-8 ({error}).") from error
+    values = np.array(numbers, np.float64).reshape(len(numbers), len(wanted))
+    table = ScoreTable(
+        videos=videos,
+        classes=tuple(header[column] for column in class_columns),
+        times=values[:, :2],
+        scores=values[:, 2:],
+    )
+    return curves_of(table, path, lambda row: f"line {lines[row]}")
+
+
+def _number(text: str, column: str, path: Path, line: int) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ScoresError(f"{path}, line {line}: {column} must be a number, got {text!r}.") from None
+
+
+def require_pyarrow() -> Any:
+    """The package ``pyarrow``.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UsageError(
+            "Parquet files need pyarrow, which is not installed: pip install 'avdetect[parquet]', or choose .csv "
+            "or .npz."
+        ) from error
+    return pyarrow
+
+
+def write_parquet(path: Path, curves: Sequence[ScoreCurve]) -> None:
+    """Write ``curves`` to ``path``."""
+    pyarrow = require_pyarrow()
+    table = table_of(curves)
+    # A file name that is not valid Unicode has no place in a Parquet string.
+    videos = [video.encode("utf-8", "backslashreplace").decode() for video in table.videos]
+    columns = [pyarrow.array(videos, pyarrow.string())]
+    columns += [pyarrow.array(np.ascontiguousarray(column)) for column in (*table.times.T, *table.scores.T)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(columns, names=[*COLUMNS, *table.classes]), path)
+
+
+def read_parquet(path: Path) -> list[ScoreCurve]:
+    """The curves in ``path``.
+
+    Raises:
+        ScoresError: the file is not a table of scores; the message names the row, counted from 1.
+    """
+    pyarrow = require_pyarrow()
+    try:
+        with path.open("rb") as file:
+            columns = pyarrow.parquet.ParquetFile(file).read()
+    except pyarrow.ArrowException as error:
+        raise ScoresError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}).") from error
+    header = columns.column_names
+    fixed, class_columns = column_order(header, path)
+    values = [_numbers(columns.column(column), header[column], path) for column in [*fixed[1:], *class_columns]]
+    table = ScoreTable(
+        videos=[str(video) for video in columns.column(fixed[0]).to_pylist()],
+        classes=tuple(header[column] for column in class_columns),
+        times=np.column_stack(values[:2]),
+        scores=np.column_stack(values[2:]),
+    )
+    return curves_of(table, path, lambda row: f"row {row + 1}")
+
+
+def _numbers(column: Any, name: str, path: Path) -> Any:
+    """A column as float64, ``(N,)``; missing values become NaN, which no check lets pass."""
+    try:
+        return column.cast("float64").to_numpy()
+    except require_pyarrow().ArrowException as error:
+        raise ScoresError(f"{path}: the column {name} must hold numbers, got {column.type}.") from error

@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from avdetect.manifest import Manifest
 from avdetect.media.packets import AudioChunk, MediaNote, VideoFrame
-from avdetect.snippets.align import Pictures, PictureTrack, SoundTrack
-from avdetect.snippets.grid import rgb_cells, stream_plan
-from avdetect.snippets.snippet import Snippet
+from avdetect.snippets.snippet import Snippet, rgb_cells, stream_plan
+from avdetect.snippets.tracks import Pictures, PictureTrack, SoundTrack
 from avdetect.timebase import Span, as_seconds
-
-__all__ = ["SnippetAssembler"]
 
 
 class SnippetAssembler:

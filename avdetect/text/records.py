@@ -1,10 +1,10 @@
-"""A manifest of sound and text -> its records, and everything that is wrong with it, said at once, line by line.
+"""A list of recordings and what is said of them -> records, and everything that is wrong with it, said line by line.
 
 JSONL   an object a line: ``audio`` (or ``video``, ``file``, ``path``) and ``text`` (or ``caption``); where known
         ``class``, ``split`` and ``sounds``, a list of ``start``, ``end``, ``text`` and ``class``
 CSV     the same as columns, without ``sounds``
 
-Paths are relative to the manifest's folder. Other keys are ignored.
+Paths are relative to the list's folder. Other keys are ignored.
 """
 
 from __future__ import annotations
@@ -12,18 +12,68 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from avdetect.errors import DataError
-from avdetect.labels.lines import Faults, all_faults, csv_lines, json_lines, validated
+from avdetect.errors import DataError, MediaError
+from avdetect.labels.video_list import Faults, all_faults, csv_lines, json_lines, validated
+from avdetect.media.packets import AudioChunk, StreamPlan
+from avdetect.media.source import open_source
 from avdetect.text.phrases import split_phrases
-from avdetect.text.sounds import HeardSound
 from avdetect.timebase import Span
 
-__all__ = ["TextRecord", "read_text_records"]
+
+@dataclass(frozen=True, slots=True)
+class HeardSound:
+    """A sound in a longer recording."""
+
+    span: Span
+    text: str
+    """A description."""
+    label: str | None = None
+    """Its class, where it has one: two sounds of a class cannot be told to be different."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledSound:
+    """A sound on its own."""
+
+    samples: NDArray[np.float32]
+    """Mono, ``(samples,)``."""
+    text: str
+    label: str | None = None
+
+
+def read_waveform(path: Path, rate_hz: int) -> NDArray[np.float32]:
+    """All sound of a file, mono, as the scorer would hear it; a gap is silence.
+
+    Raises:
+        MediaError: it cannot be opened, or has no sound.
+    """
+    plan = StreamPlan(
+        hop=Fraction(1),
+        cells_per_snippet=1,
+        luma_size=(0, 0),
+        rgb_size=(0, 0),
+        rgb_cells=frozenset(),
+        rate_hz=rate_hz,
+        want_video=False,
+    )
+    with open_source(path, plan, decoder_threads=1) as media:
+        chunks = [item for item in media.packets() if isinstance(item, AudioChunk)]
+    if not chunks:
+        raise MediaError(f"{path} has no sound.")
+    starts = [round(chunk.time * rate_hz) for chunk in chunks]
+    samples = np.zeros(starts[-1] + len(chunks[-1].samples), np.float32)
+    for start, chunk in zip(starts, chunks, strict=True):
+        samples[max(start, 0) : start + len(chunk.samples)] = chunk.samples[max(-start, 0) :]
+    return samples
+
 
 Split = Literal["train", "val"]
 

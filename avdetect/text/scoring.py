@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 
 from avdetect.manifest import AlignmentSpec
 
-__all__ = ["AlignmentScore", "SoundTrace", "Story", "fit", "probability", "relevance"]
-
 _LEAST_SPREAD = 0.5
 
 Floats = NDArray[np.float32]

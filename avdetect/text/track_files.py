@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from avdetect.errors import OutputError, UsageError
 from avdetect.sinks.atomic import replacing
 from avdetect.text.composer import MixOptions, compose, draw_story, moments_of
-from avdetect.text.grammar import tell
-from avdetect.text.sounds import LabelledSound
-
-__all__ = ["MANIFEST_NAME", "TrackOptions", "write_flac", "write_tracks"]
+from avdetect.text.phrases import tell
+from avdetect.text.records import LabelledSound
 
 MANIFEST_NAME = "tracks.jsonl"
 

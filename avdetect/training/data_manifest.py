@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from avdetect.labels.manifest import read_labelled_videos
-from avdetect.labels.video import FeatureFiles, LabelledVideo
+from avdetect.labels.video_list import read_labelled_videos
+from avdetect.labels.videos import FeatureFiles, LabelledVideo
 
 __all__ = ["DataManifest", "read_data_manifest"]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from avdetect.labels.features import read_features
-from avdetect.labels.video import FeatureFiles, LabelledVideo
+from avdetect.labels.feature_files import read_features
+from avdetect.labels.videos import FeatureFiles, LabelledVideo
 from avdetect.training.store import EmbeddingStore, VideoEmbeddings
 
 __all__ = ["Bag", "BagBatch", "BagDataset", "FeatureStatistics", "collate", "load_video", "statistics"]

@@ -15,7 +15,7 @@ from avdetect.features.encoders import EncoderSessions, SnippetEncoder
 from avdetect.manifest import Manifest
 from avdetect.media.source import open_source
 from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.grid import stream_plan
+from avdetect.snippets.snippet import stream_plan
 from avdetect.stage import through
 from avdetect.training.store import EmbeddingStore, Origin, VideoEmbeddings
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avdetect.labels.video import LabelledVideo
+from avdetect.labels.videos import LabelledVideo
 from avdetect.models.heads import InstanceOutputs, instance_mask, topk_mean
 from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet, MacilSdPartner
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, VisualPartner

@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from avdetect.errors import CheckpointError, DataError, OutputError, UsageError
-from avdetect.labels.features import FEATURE_HOP_S
-from avdetect.labels.manifest import read_labelled_videos
-from avdetect.labels.video import UNNAMED_EVENT, LabelledVideo
+from avdetect.labels.feature_files import FEATURE_HOP_S
+from avdetect.labels.video_list import read_labelled_videos
+from avdetect.labels.videos import UNNAMED_EVENT, LabelledVideo
 from avdetect.models.macil_sd import MacilSdConfig
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

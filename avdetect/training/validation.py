@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.evaluation.frames import frame_scores, frames_inside
-from avdetect.evaluation.ranking import average_precision
-from avdetect.labels.video import LabelledVideo
+from avdetect.evaluation.ranking import average_precision, frame_scores, frames_inside
+from avdetect.labels.videos import LabelledVideo
 
 __all__ = ["ValidationMetrics", "ValidationScores"]
 

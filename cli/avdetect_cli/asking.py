@@ -11,8 +11,8 @@ from pathlib import Path
 from avdetect.errors import UsageError
 from avdetect.events.rules import with_overrides
 from avdetect.manifest import AlignmentSpec, EventRule
-from avdetect.runtime.alignment import TextModel, alignment_of
 from avdetect.runtime.bundle_files import BundleFiles
+from avdetect.runtime.sound_text import TextModel, alignment_of
 from avdetect.search.answer import Answer, QueryOptions
 from avdetect.search.catalogue import Maker, Stamp, made_by_another
 from avdetect.search.corpus import Corpus

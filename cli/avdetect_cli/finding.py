@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event
 from avdetect.media.packets import MediaInfo, MediaNote
-from avdetect.runtime.result import ScoreResult, ScoreStats
+from avdetect.runtime.pipeline import ScoreResult, ScoreStats
 
 __all__ = ["Finding"]
 

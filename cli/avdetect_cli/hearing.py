@@ -11,7 +11,7 @@ from pathlib import Path
 
 from avdetect.errors import MediaError
 from avdetect.runtime.hearing import Ears, Heard
-from avdetect.runtime.result import Progress
+from avdetect.runtime.pipeline import Progress
 from avdetect.search.catalogue import Stamp
 from avdetect_cli.batch import Cancelled, in_order
 from avdetect_cli.progress import ProgressDisplay

@@ -12,15 +12,14 @@ from tempfile import TemporaryDirectory
 
 from avdetect.errors import MediaError, OutputError, UsageError
 from avdetect.events.curve import ScoreCurve
-from avdetect.labels.features import read_crops
-from avdetect.labels.manifest import read_labelled_videos
-from avdetect.labels.video import FeatureFiles, LabelledVideo
+from avdetect.labels.feature_files import read_crops
+from avdetect.labels.video_list import read_labelled_videos
+from avdetect.labels.videos import FeatureFiles, LabelledVideo
 from avdetect.manifest import Manifest
 from avdetect.runtime import pipeline
-from avdetect.runtime.bundle import Bundle, default_bundle_path, read_manifest
-from avdetect.runtime.features import score_features
-from avdetect.runtime.pipeline import ScoreOptions
-from avdetect.runtime.result import Progress
+from avdetect.runtime.bundle import Bundle
+from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
+from avdetect.runtime.pipeline import Progress, ScoreOptions, score_features
 from avdetect.sinks.scores import read_scores
 from avdetect_cli.batch import Cancelled, in_order
 from avdetect_cli.finding import Finding

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from avdetect.runtime.result import Progress
+from avdetect.runtime.pipeline import Progress
 from avdetect_cli.values import show_duration, show_speed
 
 if TYPE_CHECKING:

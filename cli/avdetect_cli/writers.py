@@ -20,9 +20,8 @@ from avdetect.events.curve import ScoreCurve
 from avdetect.manifest import Manifest
 from avdetect.media.packets import MediaInfo
 from avdetect.sinks.atomic import replacing
-from avdetect.sinks.document import source_document
-from avdetect.sinks.formats import open_sink
-from avdetect.sinks.records import json_line
+from avdetect.sinks.formats import json_line, open_sink
+from avdetect.sinks.score_document import source_document
 from avdetect.sinks.scores import write_scores
 from avdetect_cli.finding import Finding
 from avdetect_cli.outputs import OutputPlan

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from avdetect.manifest import AlignmentSpec
 from avdetect.models.alignment import AlignmentNet, AudioTower, TextTower
-from avdetect.runtime.alignment import AlignmentModel
 from avdetect.runtime.session import choose_provider, open_session
-from avdetect.text.encoder import TextEncoder
+from avdetect.runtime.sound_text import AlignmentModel
+from avdetect.text.phrase_encoder import TextEncoder
 from avdetect_export.network_graph import Weights, for_export, traced_graph
 
 __all__ = ["AlignmentParts", "alignment_parity", "export_alignment"]

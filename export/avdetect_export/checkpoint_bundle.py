@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from avdetect.errors import CheckpointError, UsageError
-from avdetect.labels.features import FEATURE_HOP_S
+from avdetect.labels.feature_files import FEATURE_HOP_S
 from avdetect.manifest import SCHEMA_VERSION, ClassSpec, DetectorSpec, EventRule, Manifest
 from avdetect.models.macil_sd import MacilSdNet, load_published
 from avdetect.models.two_stream import TwoStreamNet, with_window

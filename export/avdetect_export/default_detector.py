@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from avdetect.evaluation.calibrate import calibrate
+from avdetect.evaluation.calibration import calibrate
 from avdetect.evaluation.evaluate import pair_with_curves
 from avdetect.features.encoders import EncoderSessions
-from avdetect.labels.manifest import read_labelled_videos
+from avdetect.labels.video_list import read_labelled_videos
 from avdetect.manifest import ClassSpec, EventRule, Manifest
 from avdetect.models.two_stream import TwoStreamNet, with_window
 from avdetect.runtime.bundle import Bundle

@@ -19,16 +19,15 @@ from typing import Any
 import torch
 
 from avdetect.errors import CheckpointError
-from avdetect.evaluation.asking import AskedTrack, answers, quiet_rule
+from avdetect.evaluation.retrieval import AskedTrack, answers, quiet_rule
 from avdetect.features.encoders import EncoderSessions
 from avdetect.manifest import EventRule, Manifest
-from avdetect.runtime.alignment import open_alignment
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path
+from avdetect.runtime.sound_text import open_alignment
 from avdetect.runtime.text_evaluation import ask, class_names_of, descriptions_of, listen_to_all
 from avdetect.text.composer import MixOptions
-from avdetect.text.records import TextRecord, read_text_records
-from avdetect.text.sounds import LabelledSound, read_waveform
+from avdetect.text.records import LabelledSound, TextRecord, read_text_records, read_waveform
 from avdetect.text.track_files import TrackOptions, write_tracks
 from avdetect.training.extract import Encoders, fingerprint
 from avdetect.training.text.checkpoint import load_alignment

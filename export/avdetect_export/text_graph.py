@@ -83,7 +83,7 @@ def load_sentence_transformer(source: str | None = None) -> SentenceTransformer:
 
 
 def export_text_encoder(model: SentenceTransformer, *, name: str = DEFAULT_MODEL) -> TextEncoderParts:
-    """What ``avdetect.text.encoder`` runs.
+    """What ``avdetect.text.phrase_encoder`` runs.
 
     Raises:
         CheckpointError: the model is not a BERT with mean pooling.

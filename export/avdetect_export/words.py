@@ -10,7 +10,7 @@ from typing import Any
 from avdetect.errors import CheckpointError
 from avdetect.manifest import SCHEMA_VERSION, Manifest
 from avdetect.runtime.session import choose_provider, open_session
-from avdetect.text.encoder import TextEncoder
+from avdetect.text.phrase_encoder import TextEncoder
 from avdetect.training.text.checkpoint import AlignmentCheckpoint
 from avdetect_export.alignment_graph import AlignmentParts, alignment_parity, export_alignment
 from avdetect_export.bundle_writer import file_entries

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import avdetect
-from avdetect.events.rescale import Rescaling
+from avdetect.events.curve import Rescaling
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest, verify
 from avdetect.sinks.scores import read_scores
 from avdetect_cli.app import app

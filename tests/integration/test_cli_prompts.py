@@ -157,7 +157,7 @@ def test_words_are_loaded_only_where_they_are_used() -> None:
     )
 
     assert plain == []
-    assert {"avdetect.text.encoder", "avdetect.runtime.prompts", "tokenizers"} <= set(prompted)
+    assert {"avdetect.text.phrase_encoder", "avdetect.runtime.prompts", "tokenizers"} <= set(prompted)
 
 
 def test_watching_finds_what_a_prompt_says(siren: Path) -> None:

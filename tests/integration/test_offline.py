@@ -20,7 +20,7 @@ from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.runtime import pipeline
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-from avdetect.runtime.result import Progress
+from avdetect.runtime.pipeline import Progress
 from avdetect.runtime.scorer import StreamingScorer
 from avdetect.sinks.scores import read_scores
 from avdetect.training.checkpoint import Checkpoint, save_checkpoint

@@ -13,11 +13,9 @@ import avdetect
 from avdetect.errors import MediaError, UsageError
 from avdetect.manifest import EventRule, Manifest
 from avdetect.media.source import open_source
-from avdetect.runtime.pipeline import ScoreOptions
-from avdetect.runtime.result import Progress, ScoreResult
+from avdetect.runtime.pipeline import Progress, ScoreOptions, ScoreResult
 from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.grid import stream_plan
-from avdetect.snippets.snippet import Snippet
+from avdetect.snippets.snippet import Snippet, stream_plan
 from avdetect.stage import through
 from avdetect.timebase import as_seconds
 from tests.synth.media import X264, MediaFactory

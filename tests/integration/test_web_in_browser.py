@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from avdetect.events.feed_event import FeedGap
+from avdetect.events.event import FeedGap
 from tests.synth.browser import CHROMEDRIVER, CHROMIUM, Browser, headless_chromium
 from tests.synth.live_service import HOP_S, LiveService, live_service, make_event
 from tests.synth.media import MediaFactory

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avdetect.events.event import Event, Modality, SnippetScore
-from avdetect.events.feed_event import EventStage, FeedEvent
+from avdetect.events.event import Event, EventStage, FeedEvent, Modality, SnippetScore
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.serve.feeds.listener import FeedState, FeedStatus, ScoredSnippet
 from avdetect.serve.store import Store

@@ -5,8 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from avdetect.events.event import Event
-from avdetect.events.feed_event import EventStage, FeedEvent, FeedGap
+from avdetect.events.event import Event, EventStage, FeedEvent, FeedGap
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

@@ -1,8 +1,7 @@
-"""Rules of the code that no linter knows. That a name in ``__all__`` exists, ruff knows."""
+"""Rules of the code that no linter knows."""
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,6 @@ MODULES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 
 def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if path.stem != "__init__"], ids=_name)
-def test_a_module_says_what_it_offers(path: Path) -> None:
-    assigned = {
-        target.id
-        for node in ast.parse(path.read_text("utf-8")).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-
-    assert "__all__" in assigned
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

@@ -15,7 +15,7 @@ import queue
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import FeedEvent, FeedGap
 from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, encode, warm_up
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.scorer import StreamingScorer

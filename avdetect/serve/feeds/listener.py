@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from avdetect.events.event import SnippetScore
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import FeedEvent, FeedGap, SnippetScore
 
 __all__ = ["ClipReady", "EngineListener", "FeedState", "FeedStatus", "Listeners", "ScoredSnippet"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import FeedEvent, FeedGap
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.manifest import EventRule
 from avdetect.media.backoff import Backoff

@@ -39,8 +39,7 @@ from avdetect.serve.feeds.messages import (
 )
 from avdetect.serve.logs import relay_logs
 from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.grid import stream_plan
-from avdetect.snippets.snippet import Snippet
+from avdetect.snippets.snippet import Snippet, stream_plan
 
 __all__ = ["run_feed"]
 

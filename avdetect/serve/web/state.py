@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import FeedEvent, FeedGap
 from avdetect.manifest import Manifest
 from avdetect.serve.feeds.listener import ClipReady, FeedStatus, ScoredSnippet
 

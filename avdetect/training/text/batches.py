@@ -18,9 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from avdetect.text.composer import moments_of
-from avdetect.text.grammar import tell
-from avdetect.text.phrases import split_phrases
-from avdetect.text.sounds import HeardSound
+from avdetect.text.phrases import split_phrases, tell
+from avdetect.text.records import HeardSound
 from avdetect.timebase import Span
 from avdetect.training.text.config import TextRecipe
 from avdetect.training.text.scenes import Scene

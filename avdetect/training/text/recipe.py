@@ -28,8 +28,7 @@ from torch.utils.data import DataLoader
 from avdetect.errors import DataError, OutputError, UsageError
 from avdetect.models.alignment import AlignmentConfig
 from avdetect.text.phrases import split_phrases
-from avdetect.text.records import TextRecord, read_text_records
-from avdetect.text.sounds import LabelledSound, read_waveform
+from avdetect.text.records import LabelledSound, TextRecord, read_text_records, read_waveform
 from avdetect.training.extract import Encoders, extract, fingerprint
 from avdetect.training.objectives.alignment import SymmetricInfoNCE
 from avdetect.training.store import EmbeddingStore

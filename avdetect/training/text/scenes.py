@@ -28,7 +28,7 @@ from avdetect.sinks.atomic import replacing
 from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.stage import through
 from avdetect.text.composer import Composition, MixOptions, compose
-from avdetect.text.sounds import HeardSound, LabelledSound
+from avdetect.text.records import HeardSound, LabelledSound
 from avdetect.timebase import Span
 from avdetect.training.extract import Encoders, fingerprint
 

@@ -13,7 +13,7 @@ from avdetect_cli.commands.evaluate import JobsOption, ManifestArgument, SplitOp
 from avdetect_cli.options import DeviceOption, QuietOption
 
 if TYPE_CHECKING:
-    from avdetect.evaluation.calibrate import Calibration
+    from avdetect.evaluation.calibration import Calibration
     from avdetect.manifest import Manifest
 
 __all__ = ["calibrate"]
@@ -47,7 +47,7 @@ def calibrate(
     Writes a new bundle: the same graphs, another manifest, which says how it was calibrated.
     Labels of whole videos are enough; known times make the probabilities better.
     """
-    from avdetect.evaluation.calibrate import calibrate as fit
+    from avdetect.evaluation.calibration import calibrate as fit
     from avdetect.evaluation.evaluate import pair_with_curves
     from avdetect.runtime.bundle_files import open_bundle_files
     from avdetect_cli.material import is_scores_file, load_scores, read_videos

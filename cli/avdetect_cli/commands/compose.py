@@ -44,8 +44,7 @@ def compose(
     """Compose long tracks of short sounds, with timed descriptions and a story each, to train or to measure with."""
     from avdetect.errors import OutputError
     from avdetect.text.composer import MixOptions
-    from avdetect.text.records import read_text_records
-    from avdetect.text.sounds import LabelledSound, read_waveform
+    from avdetect.text.records import LabelledSound, read_text_records, read_waveform
     from avdetect.text.track_files import TrackOptions, write_tracks
 
     low, high = _range(sounds, "--sounds")

@@ -109,11 +109,11 @@ def evaluate(
     """
     from importlib.metadata import version
 
-    from avdetect.evaluation.document import evaluation_document
     from avdetect.evaluation.evaluate import evaluate as measure
     from avdetect.evaluation.evaluate import pair_with_curves
+    from avdetect.evaluation.frame_metrics import require_sed_scores_eval
     from avdetect.evaluation.page import write_page
-    from avdetect.evaluation.psds import require_sed_scores_eval
+    from avdetect.evaluation.result import evaluation_document
     from avdetect.sinks.scores import check_scores_path, write_scores
     from avdetect_cli.material import check_targets, is_scores_file, load_scores, read_videos
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from avdetect.evaluation.retrieval import TextEvaluation
-    from avdetect.runtime.alignment import AlignmentModel
     from avdetect.runtime.bundle import Bundle
+    from avdetect.runtime.sound_text import AlignmentModel
 
 __all__ = ["evaluate_text"]
 
@@ -63,9 +63,9 @@ def evaluate_text(
     import json as json_text
     from dataclasses import asdict
 
-    from avdetect.evaluation.document import plain
-    from avdetect.runtime.alignment import open_alignment
+    from avdetect.evaluation.result import plain
     from avdetect.runtime.bundle import Bundle
+    from avdetect.runtime.sound_text import open_alignment
     from avdetect.runtime.text_evaluation import evaluate_text as measure
     from avdetect.text.records import read_text_records
 
@@ -102,9 +102,9 @@ def _from_checkpoint(checkpoint: Path, bundle: Bundle) -> AlignmentModel:
     """The graphs that a bundle would hold."""
     check_installed("torch", "onnx", "safetensors", "sentence_transformers", "tokenizers")
     from avdetect.errors import CheckpointError
-    from avdetect.runtime.alignment import AlignmentModel
     from avdetect.runtime.session import open_session
-    from avdetect.text.encoder import TextEncoder
+    from avdetect.runtime.sound_text import AlignmentModel
+    from avdetect.text.phrase_encoder import TextEncoder
     from avdetect.training.extract import fingerprint
     from avdetect.training.text.checkpoint import load_alignment
     from avdetect_export.words import words_of

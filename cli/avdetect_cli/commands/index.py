@@ -14,7 +14,7 @@ from avdetect_cli.options import BundleOption, DeviceOption, QuietOption
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from avdetect.search.writer import IndexWriter
+    from avdetect.search.index_writer import IndexWriter
 
 __all__ = ["index"]
 
@@ -41,10 +41,10 @@ def index(
     Give the same command again to bring an index up to date: what has not changed is not heard again, what has gone is
     dropped. An interrupted run keeps what it has heard. An hour takes 3 MB.
     """
-    from avdetect.runtime.alignment import alignment_of
     from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
+    from avdetect.runtime.sound_text import alignment_of
     from avdetect.search.catalogue import Maker
-    from avdetect.search.writer import IndexWriter
+    from avdetect.search.index_writer import IndexWriter
     from avdetect_cli.delivery import FAILED
     from avdetect_cli.hearing import hear_all
     from avdetect_cli.inputs import STDIN, find_sources, is_url

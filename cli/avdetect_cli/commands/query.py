@@ -103,8 +103,8 @@ def query(
         _check_target(target, option, suffixes)
     within_s = parse_time(within, "--within")
 
-    from avdetect.runtime.alignment import open_text_model
     from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
+    from avdetect.runtime.sound_text import open_text_model
 
     with (
         open_bundle_files(default_bundle_path() if bundle is None else bundle) as files,
@@ -152,9 +152,9 @@ def _check_target(target: Path | None, option: str, suffixes: tuple[str, ...]) -
 def _write_document(asked: Asked, text: str, target: Path | None) -> None:
     from importlib.metadata import version
 
-    from avdetect.search.document import answer_document
+    from avdetect.search.answer import answer_document
     from avdetect.sinks.atomic import replacing
-    from avdetect.sinks.records import json_line
+    from avdetect.sinks.formats import json_line
 
     document = json_line(
         answer_document(

@@ -35,9 +35,8 @@ from avdetect_cli.options import (
 from avdetect_cli.values import parse_time
 
 if TYPE_CHECKING:
-    from avdetect.runtime.pipeline import ScoreOptions
+    from avdetect.runtime.pipeline import Progress, ScoreOptions
     from avdetect.runtime.prompts import Prompt
-    from avdetect.runtime.result import Progress
     from avdetect_cli.finding import Finding
     from avdetect_cli.outputs import OutputRequest
 
@@ -136,7 +135,8 @@ def score_paths(
         AvdetectError: something is wrong that has nothing to do with a single input.
         typer.Exit: some input failed, or the user interrupted.
     """
-    from avdetect.runtime.bundle import Bundle, default_bundle_path, read_manifest
+    from avdetect.runtime.bundle import Bundle
+    from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
     from avdetect_cli.batch import Cancelled, in_order
     from avdetect_cli.delivery import deliver
     from avdetect_cli.finding import Finding

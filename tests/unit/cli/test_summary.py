@@ -9,7 +9,7 @@ import numpy as np
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event
 from avdetect.media.packets import MediaInfo, MediaNote
-from avdetect.runtime.result import ScoreStats
+from avdetect.runtime.pipeline import ScoreStats
 from avdetect_cli.finding import Finding
 from avdetect_cli.summary import Summary
 

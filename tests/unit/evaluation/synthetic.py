@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from avdetect.events.curve import ScoreCurve
-from avdetect.labels.video import LabelledVideo, TrueEvent, TrueModality
+from avdetect.labels.videos import LabelledVideo, TrueEvent, TrueModality
 from avdetect.manifest import ClassSpec, EventRule, Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.timebase import Span

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from avdetect.errors import UsageError
-from avdetect.evaluation.document import evaluation_document
 from avdetect.evaluation.evaluate import evaluate, pair_with_curves
-from avdetect.evaluation.result import Evaluation
+from avdetect.evaluation.result import Evaluation, evaluation_document
 from avdetect.events.curve import ScoreCurve
-from avdetect.labels.video import LabelledVideo
+from avdetect.labels.videos import LabelledVideo
 from avdetect.timebase import Span
 from tests.unit.evaluation.synthetic import curve, happening, manifest, truth
 

@@ -10,7 +10,7 @@ from avdetect.errors import OutputError
 from avdetect.evaluation.evaluate import evaluate
 from avdetect.evaluation.page import write_page
 from avdetect.evaluation.result import Evaluation
-from avdetect.labels.video import LabelledVideo
+from avdetect.labels.videos import LabelledVideo
 from tests.unit.evaluation.synthetic import curve, happening, manifest, truth
 
 

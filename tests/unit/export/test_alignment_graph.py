@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from avdetect.models.alignment import AlignmentConfig, AlignmentNet, SoundVectors, TextVectors
-from avdetect.runtime.alignment import AlignmentModel, SoundStream
 from avdetect.runtime.session import choose_provider
+from avdetect.runtime.sound_text import AlignmentModel, SoundStream
 from avdetect.text.scoring import SoundTrace, Story, fit, relevance
 from avdetect_export.alignment_graph import alignment_parity, export_alignment
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.segmenter import decide_events
-from avdetect.runtime.alignment import AlignmentModel, open_alignment
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest, verify
 from avdetect.runtime.hearing import Ears
+from avdetect.runtime.sound_text import AlignmentModel, open_alignment
 from avdetect.text.scoring import SoundTrace, fit, relevance
 from avdetect.text.track_files import write_flac
 
@@ -112,7 +112,7 @@ def test_a_bundle_without_prompts_is_loaded_without_a_look_at_its_words() -> Non
         "from avdetect.runtime.bundle import Bundle\n"
         "Bundle.load(device='cpu')\n"
         "print('\\n'.join(opened))\n"
-        "assert 'tokenizers' not in sys.modules and 'avdetect.text.encoder' not in sys.modules\n"
+        "assert 'tokenizers' not in sys.modules and 'avdetect.text.phrase_encoder' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     read = {Path(line).name for line in done.stdout.splitlines() if str(default_bundle_path()) in line}

@@ -4,7 +4,7 @@ import pytest
 
 from avdetect.errors import BundleError, CheckpointError
 from avdetect.runtime.session import choose_provider, open_session
-from avdetect.text.encoder import TextEncoder
+from avdetect.text.phrase_encoder import TextEncoder
 from avdetect_export.text_graph import export_text_encoder, load_sentence_transformer, text_parity
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

@@ -22,8 +22,7 @@ from avdetect.media.live_options import LiveOptions
 from avdetect.media.live_source import LiveSource
 from avdetect.media.source import open_source
 from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.grid import stream_plan
-from avdetect.snippets.snippet import Snippet
+from avdetect.snippets.snippet import Snippet, stream_plan
 from avdetect.stage import through
 from tests.synth import feeds
 from tests.synth.media import EVENT_S, MediaFactory

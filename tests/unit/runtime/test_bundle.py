@@ -13,7 +13,8 @@ import onnx
 import pytest
 
 from avdetect.errors import BundleError
-from avdetect.runtime.bundle import Bundle, default_bundle_path, read_manifest, verify
+from avdetect.runtime.bundle import Bundle
+from avdetect.runtime.bundle_files import default_bundle_path, read_manifest, verify
 
 
 @pytest.fixture

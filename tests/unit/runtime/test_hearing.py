@@ -8,7 +8,7 @@ import pytest
 import avdetect
 from avdetect.errors import MediaError
 from avdetect.runtime.hearing import Ears
-from avdetect.runtime.result import Progress
+from avdetect.runtime.pipeline import Progress
 from avdetect.search.corpus import Corpus
 from tests.synth.media import MediaFactory
 

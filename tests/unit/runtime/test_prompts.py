@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from avdetect.errors import BundleError, UsageError
 from avdetect.manifest import ClassSpec, EventRule, Manifest, PromptSpec
-from avdetect.runtime.alignment import open_alignment
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import read_manifest, verify
 from avdetect.runtime.prompts import Prompt, parse_prompts
+from avdetect.runtime.sound_text import open_alignment
 from tests.synth.words import write_worded
 
 

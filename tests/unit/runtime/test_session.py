@@ -4,7 +4,7 @@ import onnxruntime
 import pytest
 
 from avdetect.errors import BundleError, ProviderError, UsageError
-from avdetect.runtime.bundle import default_bundle_path
+from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect.runtime.session import Provider, choose_provider, open_session
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from avdetect.runtime.text_evaluation import Question
-from avdetect.text.sounds import HeardSound
+from avdetect.text.records import HeardSound
 from avdetect.timebase import Span
 
 BARK = HeardSound(Span(1, 2), "a dog barks", "animal")

@@ -14,7 +14,7 @@ import pytest
 from avdetect.errors import OutputError, SoundIndexError
 from avdetect.search.catalogue import Maker, Stamp
 from avdetect.search.index import SoundIndex, is_index
-from avdetect.search.writer import IndexWriter
+from avdetect.search.index_writer import IndexWriter
 from avdetect.text.scoring import SoundTrace
 
 MAKER = Maker("test 1.0", "0" * 64, 0.64, 4)

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from avdetect.errors import StoreError
-from avdetect.events.event import Event, SnippetScore
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import Event, FeedEvent, FeedGap, SnippetScore
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.serve.feeds.listener import ClipReady, FeedStatus, ScoredSnippet
 from avdetect.serve.reporter import NOT_RUNNING, Reporter

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 
 from avdetect.errors import UsageError
-from avdetect.text.composer import MixOptions, compose, draw_story, moments_of
-from avdetect.text.mixing import at_level, at_speed, audible, coloured_noise, faded
-from avdetect.text.sounds import HeardSound, LabelledSound
+from avdetect.text.composer import (
+    MixOptions,
+    at_level,
+    at_speed,
+    audible,
+    coloured_noise,
+    compose,
+    draw_story,
+    faded,
+    moments_of,
+)
+from avdetect.text.records import HeardSound, LabelledSound
 from avdetect.timebase import Span
 
 RATE_HZ = 8000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from avdetect.text.sounds import HeardSound
+from avdetect.text.records import HeardSound
 from avdetect.timebase import Span
 from avdetect.training.text.batches import ComposedBatches, PairedRecording
 from avdetect.training.text.config import TextRecipe

@@ -17,8 +17,7 @@ from avdetect.media.packets import MediaInfo
 from avdetect.media.source import open_source
 from avdetect.serve.feeds.messages import Logged, SnippetReady, SnippetsTaken, Stop, StretchBegan, StretchEnded
 from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.grid import stream_plan
-from avdetect.snippets.snippet import Snippet
+from avdetect.snippets.snippet import Snippet, stream_plan
 from avdetect.stage import through
 
 ORIGIN_UNIX_S = 1_800_000_000.0

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import FeedEvent, FeedGap
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.manifest import EventRule
 from avdetect.media.packets import MediaInfo

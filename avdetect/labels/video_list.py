@@ -1,0 +1,191 @@
+"""A list of videos -> the videos, and everything that is wrong with the list, said at once, line by line.
+
+CSV             columns ``video`` and ``label`` or ``classes``, and ``split`` if wanted
+JSONL           an object a line: the same keys, and ``events``, ``duration``, ``fps``
+a folder        with a folder of videos for each class
+.list, .txt     features that were extracted elsewhere, see ``feature_files.py``
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from avdetect.errors import DataError
+from avdetect.labels.feature_files import read_feature_list
+from avdetect.labels.videos import LabelledVideo, VideoRow, classes_in
+from avdetect.media.suffixes import MEDIA_SUFFIXES
+
+_CSV_COLUMNS = ("video", "label", "classes", "split")
+_LABELS = frozenset({"label", "classes"})
+
+
+def read_labelled_videos(
+    path: Path,
+    *,
+    files_must_exist: bool = True,
+    check: Callable[[Sequence[LabelledVideo]], Iterable[str]] | None = None,
+) -> tuple[LabelledVideo, ...]:
+    """Read and check a manifest; there is at least one video in it.
+
+    Args:
+        path: ``.csv``, ``.jsonl``, a folder with a folder of videos per class, or a ``.list`` of features. Paths in it
+            are relative to its folder.
+        files_must_exist: whether a file that is not there is a mistake.
+        check: finds more mistakes, each with its line; they are reported together with the others.
+
+    Raises:
+        DataError: all that is wrong, each with its line.
+    """
+    faults: Faults = []
+    videos = _read(path, faults)
+    faults.extend(_file_faults(videos, must_exist=files_must_exist))
+    if check is not None:
+        faults.extend(check(videos))
+    if not videos and not faults:
+        faults.append(f"{path} lists no video")
+    if faults:
+        raise DataError(all_faults(path, faults))
+    return videos
+
+
+def _read(path: Path, faults: Faults) -> tuple[LabelledVideo, ...]:
+    readers: dict[str, Callable[[Path, Faults], Iterator[LabelledVideo]]] = {
+        ".csv": _read_csv,
+        ".jsonl": _read_jsonl,
+        ".list": read_feature_list,
+        ".txt": read_feature_list,
+    }
+    if path.is_dir():
+        return tuple(_read_folder(path, faults))
+    if not path.is_file():
+        raise DataError(f"there is no manifest at {path}.")
+    if path.suffix.lower() not in readers:
+        raise DataError(f"{path}: a manifest is a folder or ends in {', '.join(readers)}.")
+    try:
+        return tuple(readers[path.suffix.lower()](path, faults))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as text: {error}.") from error
+
+
+def _read_jsonl(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
+    for where, data in json_lines(path, faults):
+        for row in validated(VideoRow, data, where, faults):
+            yield row.video_at(where, path.parent)
+
+
+def _read_csv(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
+    for where, fields in csv_lines(path, faults, check_columns=_column_fault):
+        # A field that is left empty holds nothing; an empty label is that of a video without an event.
+        data = {name: fields[name] for name in _CSV_COLUMNS if fields.get(name) or (name in _LABELS and name in fields)}
+        for row in validated(VideoRow, data, where, faults):
+            yield row.video_at(where, path.parent)
+
+
+def _column_fault(columns: set[str]) -> str | None:
+    if "video" in columns and columns & _LABELS:
+        return None
+    return "the columns must be video and label (or classes), and split if wanted"
+
+
+def _read_folder(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    for folder in folders:
+        classes = frozenset(classes_in(folder.name))
+        videos = sorted(
+            file
+            for file in folder.rglob("*")
+            if file.suffix.lower() in MEDIA_SUFFIXES and not file.name.startswith(".")
+        )
+        if not videos:
+            faults.append(f"{folder}: the class has no video")
+        for video in videos:
+            yield LabelledVideo(
+                name=video.relative_to(path).as_posix(),
+                where=str(video),
+                media=video,
+                classes=classes,
+                positive=bool(classes),
+                events=None if classes else (),
+            )
+    if not folders:
+        faults.append(f"{path}: it has no folders; expected one per class, and one called normal")
+
+
+def _file_faults(videos: Sequence[LabelledVideo], *, must_exist: bool) -> Iterator[str]:
+    """Files that are missing or named twice."""
+    seen: dict[Path, str] = {}
+    for video in videos:
+        media = video.media
+        for file in (media,) if isinstance(media, Path) else (*media.visual, media.audio):
+            if must_exist and not file.is_file():
+                yield f"{video.where}: there is no file {file}"
+            resolved = file.resolve()
+            if resolved in seen:
+                yield f"{video.where}: {file.name} is listed already ({seen[resolved]})"
+            seen[resolved] = video.where
+
+
+Faults = list[str]
+Row = TypeVar("Row", bound=BaseModel)
+
+_MAX_FAULTS_SHOWN = 50
+
+
+def json_lines(path: Path, faults: Faults) -> Iterator[tuple[str, Any]]:
+    """Where each line that is not empty stands, and the value in it."""
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        if line.strip():
+            where = f"{path.name}, line {number}"
+            try:
+                yield where, json.loads(line)
+            except json.JSONDecodeError as error:
+                faults.append(f"{where}: this is not JSON ({error.msg}, column {error.colno})")
+
+
+def csv_lines(
+    path: Path, faults: Faults, *, check_columns: Callable[[set[str]], str | None] | None = None
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Where each row stands, and its fields by column.
+
+    Args:
+        path: the table.
+        faults: what is wrong with it is added here.
+        check_columns: what is wrong with the columns; then no row is read.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file, restkey="")
+        fault = check_columns(set(rows.fieldnames or ())) if check_columns is not None else None
+        if fault is not None:
+            faults.append(f"{path.name}, line 1: {fault}")
+            return
+        for row in rows:
+            where = f"{path.name}, line {rows.line_num}"
+            if "" in row:
+                faults.append(f"{where}: it has more fields than there are columns")
+            else:
+                yield where, row
+
+
+def validated(model: type[Row], data: Any, where: str, faults: Faults) -> Iterator[Row]:
+    """``data`` as a ``model``; nothing where it is none, and a fault for each reason."""
+    try:
+        yield model.model_validate(data)
+    except ValidationError as error:
+        for fault in error.errors():
+            place = ".".join(str(part) for part in fault["loc"])
+            faults.append(f"{where}: {place + ': ' if place else ''}{fault['msg'].removeprefix('Value error, ')}")
+
+
+def all_faults(path: Path, faults: Sequence[str]) -> str:
+    """One message for what is wrong with the manifest at ``path``, a line each."""
+    number = "a mistake" if len(faults) == 1 else f"{len(faults)} mistakes"
+    shown = [f"  {fault}" for fault in faults[:_MAX_FAULTS_SHOWN]]
+    if len(faults) > _MAX_FAULTS_SHOWN:
+        shown.append(f"  and {len(faults) - _MAX_FAULTS_SHOWN} more")
+    return "\n".join([f"{path} has {number}:", *shown])
