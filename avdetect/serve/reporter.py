@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from avdetect.errors import StoreError
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import FeedEvent, FeedGap
 from avdetect.serve.feeds.clip_requests import replaced_files
 from avdetect.serve.feeds.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
 from avdetect.serve.sinks.delivery import Dispatcher

@@ -14,10 +14,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from avdetect.events.event import SnippetScore
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import FeedEvent, FeedGap, SnippetScore
 from avdetect.serve.feeds.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
-from avdetect.sinks.records import json_line
+from avdetect.sinks.formats import json_line
 from avdetect.timebase import Span
 from avdetect_cli.looks import CARRIED, can_encode, class_colour, class_label
 from avdetect_cli.timeline import (

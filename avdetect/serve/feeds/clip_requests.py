@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from avdetect.events.feed_event import FeedEvent
+from avdetect.events.event import FeedEvent
 from avdetect.serve.feeds.listener import ClipReady
 from avdetect.serve.feeds.messages import ClipCut, CutClip
 

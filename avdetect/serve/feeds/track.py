@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from avdetect.events.event import Event, SnippetScore
-from avdetect.events.feed_event import EventStage, FeedEvent, FeedGap
+from avdetect.events.event import Event, EventStage, FeedEvent, FeedGap, SnippetScore
 from avdetect.events.segmenter import EventSegmenter
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.manifest import EventRule
 from avdetect.runtime.bundle import Bundle
-from avdetect.runtime.offline_scorer import live_scorer_for
+from avdetect.runtime.scorer import live_scorer_for
 from avdetect.serve.feeds.listener import ScoredSnippet
 from avdetect.serve.feeds.messages import SnippetReady, StretchBegan
 from avdetect.stage import Stage

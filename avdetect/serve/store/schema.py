@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avdetect.errors import StoreError
-from avdetect.events.event import Event
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import Event, FeedEvent, FeedGap
 
 __all__ = [
     "MIGRATIONS",

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import FeedEvent, FeedGap
 from avdetect.serve.sinks.base import Delivery, DeliveryKind
 from avdetect.serve.store.database import Database
 from avdetect.serve.store.schema import (

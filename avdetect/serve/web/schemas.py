@@ -6,8 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from avdetect.events.event import Modality
-from avdetect.events.feed_event import EventStage
+from avdetect.events.event import EventStage, Modality
 from avdetect.serve.feeds.listener import FeedState
 from avdetect.serve.store import Answer
 

@@ -14,13 +14,11 @@ import numpy as np
 import pytest
 
 import avdetect
-from avdetect.events.event import SnippetScore
-from avdetect.events.feed_event import FeedEvent, FeedGap
+from avdetect.events.event import FeedEvent, FeedGap, SnippetScore
 from avdetect.manifest import EventRule
 from avdetect.media.live_options import LiveOptions
 from avdetect.runtime.bundle import Bundle
-from avdetect.runtime.pipeline import score
-from avdetect.runtime.result import ScoreResult
+from avdetect.runtime.pipeline import ScoreResult, score
 from avdetect.serve.feeds.engine import Engine
 from avdetect.serve.feeds.listener import EngineListener, FeedStatus, ScoredSnippet
 from avdetect.serve.feeds.live_feed import EngineOptions, FeedSpec

@@ -14,8 +14,8 @@ from avdetect.manifest import EventRule
 from avdetect.media.packets import MediaInfo
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-from avdetect.runtime.offline_scorer import scorer_for
 from avdetect.runtime.prompts import Prompt, parse_prompts
+from avdetect.runtime.scorer import scorer_for
 from avdetect.serve.config.loading import load_config
 from avdetect.serve.feeds.listener import ScoredSnippet
 from avdetect.serve.feeds.messages import SnippetReady, StretchBegan

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from avdetect.errors import UsageError
-from avdetect.events.feed_event import FeedEvent
+from avdetect.events.event import FeedEvent
 from avdetect.serve.sinks import Delivery, DeliveryError, MqttSettings, open_sink
 from avdetect.serve.sinks.delivery import Dispatcher
 from avdetect.serve.sinks.mqtt import MqttSink

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from avdetect.errors import OutputError
-from avdetect.events.feed_event import FeedEvent
+from avdetect.events.event import FeedEvent
 from avdetect.serve.store import Store
 from avdetect.serve.store.retention import prune
 from tests.synth.reports import NOON, a_gap, an_event

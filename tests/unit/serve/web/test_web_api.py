@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from avdetect.events.feed_event import FeedGap
+from avdetect.events.event import FeedGap
 from avdetect.serve.web import state as state_module
 from avdetect.training.data_manifest import read_data_manifest
 from tests.synth.live_service import LiveService, live_service, make_event
