@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from avdetect.errors import DataError
-from avdetect.labels.lines import Faults, all_faults, csv_lines, json_lines, validated
+from avdetect.labels.video_list import Faults, all_faults, csv_lines, json_lines, validated
 
 __all__ = ["Clip", "SoundFile", "fold_of", "read_clips", "read_sound_files"]
 
