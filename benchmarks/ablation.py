@@ -30,12 +30,10 @@ from avdetect.models.two_stream import TwoStreamNet, with_window
 from avdetect.runtime.bundle import Bundle
 from avdetect.training.checkpoint import Checkpoint, load_checkpoint
 from avdetect.training.config import TrainConfig, parse_config
-from avdetect.training.data_manifest import read_data_manifest
-from avdetect.training.datasets import BagDataset, collate, load_video
-from avdetect.training.extract import Encoders
+from avdetect.training.data import BagDataset, collate, load_video, read_training_data
+from avdetect.training.embeddings import EmbeddingStore, Encoders
+from avdetect.training.progress import ValidationMetrics, ValidationScores
 from avdetect.training.recipe import divide, train
-from avdetect.training.store import EmbeddingStore
-from avdetect.training.validation import ValidationMetrics, ValidationScores
 
 
 class Variant(NamedTuple):
@@ -126,7 +124,7 @@ class Ablation:
         """Validates like training."""
         assert isinstance(trained.network, TwoStreamNet)
         network = with_window(trained.network, lookahead_snippets=lookahead_snippets)
-        records = divide(read_data_manifest(config.manifest, class_names=config.class_names), config).val
+        records = divide(read_training_data(config.manifest, class_names=config.class_names), config).val
         bags = BagDataset(records, trained.class_names, partial(load_video, store=EmbeddingStore(self._embeddings)))
         hop_s = self._encoders.manifest.hop_s
         scores = ValidationScores(records, bags.video_labels.numpy() > 0.5, hop_s=hop_s)

@@ -28,12 +28,12 @@ from avdetect.evaluation.retrieval import recall
 from avdetect.features.encoders import EncoderSessions
 from avdetect.runtime.bundle import Bundle
 from avdetect.text.records import TextRecord, read_text_records
-from avdetect.training.extract import Encoders, embed
-from avdetect.training.objectives.alignment import ContrastiveBatch, SymmetricInfoNCE
-from avdetect.training.text.batches import ComposedBatches, told
-from avdetect.training.text.config import TextTrainConfig
-from avdetect.training.text.recipe import PhraseCache, feature_statistics, prepare
-from avdetect.training.text.scenes import audio_only
+from avdetect.training.alignment.scene_bank import audio_only
+from avdetect.training.alignment.track_batches import ComposedBatches, told
+from avdetect.training.alignment.train_text import PhraseCache, feature_statistics, prepare
+from avdetect.training.config import TextTrainConfig
+from avdetect.training.embeddings import Encoders, embed
+from avdetect.training.objectives.infonce import ContrastiveBatch, SymmetricInfoNCE
 from avdetect_export.text_graph import load_sentence_transformer
 
 LEARNING_RATE = 2e-3

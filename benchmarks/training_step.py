@@ -26,8 +26,12 @@ from avdetect.models.heads import instance_mask, topk_mean
 from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet, MacilSdPartner
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, VisualPartner
 from avdetect.training.objectives.bag import bag_loss
-from avdetect.training.objectives.contrastive import Modality, contrastive_losses
-from avdetect.training.objectives.macil_sd import macil_sd_losses, macil_sd_partner_loss
+from avdetect.training.objectives.contrastive import (
+    Modality,
+    contrastive_losses,
+    macil_sd_losses,
+    macil_sd_partner_loss,
+)
 
 NUM_BAGS, NUM_SNIPPETS, AUDIO_DIM, VISUAL_DIM = 128, 200, 128, 1024
 CONTRAST_WEIGHT = 1.5

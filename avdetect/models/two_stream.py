@@ -14,8 +14,7 @@ from avdetect.errors import UsageError
 from avdetect.manifest import StateSpec
 from avdetect.models.fusion import CrossModalBlock
 from avdetect.models.heads import Fusion, InstanceHead, InstanceOutputs, instance_mask
-from avdetect.models.smoothing import LocalSmoothing
-from avdetect.models.window import Window, slide
+from avdetect.models.window import LocalSmoothing, Window, slide
 
 __all__ = ["StreamInput", "TwoStreamConfig", "TwoStreamNet", "VisualPartner", "with_window"]
 

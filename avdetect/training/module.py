@@ -16,13 +16,17 @@ from avdetect.models.heads import InstanceOutputs, instance_mask, topk_mean
 from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet, MacilSdPartner
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, VisualPartner
 from avdetect.training.config import MacilSdRecipe, ProductRecipe
-from avdetect.training.datasets import BagBatch, FeatureStatistics
+from avdetect.training.data import BagBatch, FeatureStatistics
 from avdetect.training.objectives.bag import bag_loss, positive_weights
-from avdetect.training.objectives.contrastive import Modality, contrast_weight, contrastive_losses
-from avdetect.training.objectives.macil_sd import macil_sd_losses, macil_sd_partner_loss
-from avdetect.training.objectives.self_distillation import mix_weights, mixing_momentum
-from avdetect.training.objectives.teacher import distillation_loss
-from avdetect.training.validation import ValidationScores
+from avdetect.training.objectives.contrastive import (
+    Modality,
+    contrast_weight,
+    contrastive_losses,
+    macil_sd_losses,
+    macil_sd_partner_loss,
+)
+from avdetect.training.objectives.distillation import distillation_loss, mix_weights, mixing_momentum
+from avdetect.training.progress import ValidationScores
 
 __all__ = ["BagModule", "MacilSdModule", "ProductModule"]
 

@@ -1,6 +1,6 @@
 """Manifest -> checkpoint: START READING HERE.
 
-read_data_manifest    what there is, and all that is wrong with it
+read_training_data    what there is, and all that is wrong with it
 extract               embeddings of the videos, by the scorer's own stages
 BagDataset            a bag per video
 ProductModule         networks and losses; or MacilSdModule
@@ -10,33 +10,36 @@ save_checkpoint       weights, config, classes and how they came about
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pytorch_lightning as lightning
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from avdetect.errors import CheckpointError, DataError, OutputError, UsageError
+from avdetect.errors import CheckpointError, OutputError, UsageError
 from avdetect.labels.feature_files import FEATURE_HOP_S
-from avdetect.labels.video_list import read_labelled_videos
-from avdetect.labels.videos import UNNAMED_EVENT, LabelledVideo
+from avdetect.labels.videos import UNNAMED_EVENT
 from avdetect.models.macil_sd import MacilSdConfig
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from avdetect.training.config import MacilSdRecipe, ProductRecipe, TrainConfig
-from avdetect.training.data_manifest import DataManifest, read_data_manifest
-from avdetect.training.datasets import BagDataset, collate, load_video, statistics
-from avdetect.training.extract import Encoders, extract, fingerprint
+from avdetect.training.data import (
+    BagDataset,
+    Divided,
+    TrainingData,
+    collate,
+    divide,
+    load_video,
+    read_training_data,
+    statistics,
+)
+from avdetect.training.embeddings import EmbeddingStore, Encoders, extract, fingerprint
 from avdetect.training.module import BagModule, MacilSdModule, ProductModule
 from avdetect.training.progress import TrainingObserver, TrainingPlan
-from avdetect.training.store import EmbeddingStore
 from avdetect.training.trainer import (
     best_state,
     interruptible,
@@ -47,17 +50,9 @@ from avdetect.training.trainer import (
     train_loader,
 )
 
-__all__ = ["Divided", "divide", "train"]
+__all__ = ["train"]
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
-
-
-class Divided(NamedTuple):
-    """Which videos are for what."""
-
-    class_names: tuple[str, ...]
-    train: tuple[LabelledVideo, ...]
-    val: tuple[LabelledVideo, ...]
 
 
 def train(
@@ -85,7 +80,7 @@ def train(
         OutputError: the output folder cannot be written.
         KeyboardInterrupt: Ctrl-C; what was done is there to be resumed.
     """
-    data = read_data_manifest(config.manifest, class_names=config.class_names)
+    data = read_training_data(config.manifest, class_names=config.class_names)
     divided = divide(data, config)
     last = last_state_path(config)
     _make_folder(config.output)
@@ -112,63 +107,8 @@ def train(
         trainer = make_trainer(config, monitored, observer)
         if observer is not None and trainer.is_global_zero:
             observer.on_plan(_plan(config, trainer, module, divided, monitored, last))
-        trainer.fit(module, train_loader(config, train_bags), val_loader, ckpt_path=last)
+        trainer.fit(module, train_loader(config, train_bags), val_loader, ckpt_path=last, weights_only=True)
         return _save(config, trainer, module, class_names, divided, encoders, monitored)
-
-
-def divide(data: DataManifest, config: TrainConfig) -> Divided:
-    """Decide what to train and what to validate on.
-
-    A split in the manifest is obeyed; where there is none, and no manifest to validate on, ``config.val_share`` of the
-    videos of each class are held out, the same ones every time.
-
-    Raises:
-        DataError: the manifest to validate on has mistakes, or shares videos or lacks classes.
-    """
-    training = tuple(record for record in data.records if record.split != "val")
-    validation = tuple(record for record in data.records if record.split == "val")
-    if not training:
-        raise DataError(f"{data.path}: all videos are of the split val, there is none to train on.")
-    if config.val_manifest is not None:
-        if validation:
-            raise DataError(f"{data.path} has videos of the split val, and {config.val_manifest} was given as well.")
-        validation = read_labelled_videos(config.val_manifest)
-        _check_apart(data, config.val_manifest, validation)
-    elif not validation and config.val_share > 0:
-        held_out = _hold_out(training, config.val_share)
-        validation = tuple(record for record in training if record in held_out)
-        training = tuple(record for record in training if record not in held_out)
-    return Divided(data.class_names, training, validation)
-
-
-def _check_apart(data: DataManifest, path: Path, validation: Sequence[LabelledVideo]) -> None:
-    mine = {record.path.resolve(): record.where for record in data.records}
-    faults = [
-        f"  {record.where}: {record.path.name} is to be trained on ({mine[file]})"
-        for record in validation
-        if (file := record.path.resolve()) in mine
-    ]
-    faults += [
-        f"  {record.where}: unknown label {name}; no video to train on has it"
-        for record in validation
-        for name in sorted(record.labels - set(data.class_names))
-    ]
-    if faults:
-        raise DataError("\n".join([f"{path} does not go with {data.path}:", *faults]))
-
-
-def _hold_out(records: Sequence[LabelledVideo], share: float) -> set[LabelledVideo]:
-    """Of each set of classes the videos whose names' hashes are lowest: no order, no seed and no neighbour matters."""
-    groups: dict[frozenset[str], list[LabelledVideo]] = {}
-    for record in records:
-        groups.setdefault(record.labels, []).append(record)
-    return {
-        record
-        for group in groups.values()
-        for record in sorted(group, key=lambda one: hashlib.sha256(one.path.name.encode()).digest())[
-            : math.floor(share * len(group))
-        ]
-    }
 
 
 def _make_folder(folder: Path) -> None:
@@ -181,7 +121,7 @@ def _make_folder(folder: Path) -> None:
 def _embeddings(
     config: TrainConfig,
     divided: Divided,
-    data: DataManifest,
+    data: TrainingData,
     encoders: Encoders | None,
     on_extracted: Callable[[int, int], None] | None,
 ) -> EmbeddingStore | None:

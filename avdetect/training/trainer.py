@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import pickle
 import signal
 import warnings
 from collections.abc import Iterator
@@ -18,9 +19,9 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, DistributedSampler
 
-from avdetect.errors import UsageError
+from avdetect.errors import CheckpointError, UsageError
 from avdetect.training.config import TrainConfig
-from avdetect.training.datasets import BagDataset, collate
+from avdetect.training.data import BagDataset, collate
 from avdetect.training.progress import MetricsLog, TrainingObserver
 
 __all__ = [
@@ -160,8 +161,15 @@ def last_state_path(config: TrainConfig) -> Path | None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What Lightning saved, in a run into the same folder."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+    """Read what Lightning saved. Tensors and plain values are all that is read: a file that would run code is refused.
+
+    Raises:
+        CheckpointError: the file is damaged, or holds something else.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is damaged, or was not written by avdetect train; train anew.") from error
     return state
 
 

@@ -124,7 +124,7 @@ def as_bundle(model: Path, *, base: Path | None) -> Iterator[Path]:
         yield model
         return
     check_installed("torch", "onnx", "safetensors")
-    from avdetect_export.bundle_export import ExportOptions, export_bundle
+    from avdetect_export import ExportOptions, export_bundle
 
     with TemporaryDirectory(prefix="avdetect-") as folder:
         bundle = Path(folder) / "bundle"

@@ -16,7 +16,7 @@ from avdetect.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from avdetect.training.extract import Encoders
+    from avdetect.training.embeddings import Encoders
 
 __all__ = [
     "DATA_PANEL",
@@ -73,7 +73,7 @@ def open_encoders(bundle: Path | None, device: str) -> Encoders:
     """The encoders of a bundle, the embedded one by default."""
     from avdetect.features.encoders import EncoderSessions
     from avdetect.runtime.bundle import Bundle
-    from avdetect.training.extract import Encoders
+    from avdetect.training.embeddings import Encoders
 
     loaded = Bundle.load(bundle, device=device, all_encoders=True)
     return Encoders(loaded.manifest, EncoderSessions(loaded.visual, loaded.motion, loaded.audio))

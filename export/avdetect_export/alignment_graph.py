@@ -14,7 +14,8 @@ from avdetect.models.alignment import AlignmentNet, AudioTower, TextTower
 from avdetect.runtime.session import choose_provider, open_session
 from avdetect.runtime.sound_text import AlignmentModel
 from avdetect.text.phrase_encoder import TextEncoder
-from avdetect_export.network_graph import Weights, for_export, traced_graph
+from avdetect_export.bundle_writer import Weights
+from avdetect_export.network_graph import for_export, traced_graph
 
 __all__ = ["AlignmentParts", "alignment_parity", "export_alignment"]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from avdetect.errors import UsageError
 from avdetect.manifest import SCHEMA_VERSION, Manifest
 from avdetect.runtime.bundle_files import BundleFiles, default_bundle_path
 from avdetect.runtime.prompts import Prompt, with_prompts
 from avdetect_export.bundle_writer import (
+    ExportOptions,
     check_bundle_target,
     created_now,
     file_entries,
@@ -22,23 +22,7 @@ from avdetect_export.bundle_writer import (
     write_bundle,
 )
 
-if TYPE_CHECKING:
-    from avdetect_export.network_graph import Weights
-
-__all__ = ["ExportOptions", "WordOptions", "export_bundle"]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """Of the bundle and its detector."""
-
-    weights: Weights = "float32"
-    left_context_snippets: int | None = None
-    """W; ``None`` for the network's own."""
-    lookahead_snippets: int | None = None
-    """R; ``None`` for the network's own."""
-    name: str | None = None
-    """``None`` for the name of the bundle's folder."""
+__all__ = ["WordOptions", "export_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +42,8 @@ def export_bundle(
     output: Path,
     *,
     base: Path | None = None,
-    options: ExportOptions = ExportOptions(),
-    words: WordOptions = WordOptions(),
+    options: ExportOptions | None = None,
+    words: WordOptions | None = None,
     not_anomaly: Collection[str] = (),
 ) -> Manifest:
     """Make a bundle.
@@ -86,6 +70,7 @@ def export_bundle(
     """
     check_bundle_target(output)
     base = base or default_bundle_path()
+    options, words = options or ExportOptions(), words or WordOptions()
     options = options if options.name else replace(options, name=output.name)
     if checkpoint is None:
         manifest, files = _as_it_is(base, options)
@@ -95,7 +80,7 @@ def export_bundle(
 
         manifest, files = bundle_of(load_checkpoint(checkpoint), checkpoint, base, options)
     if words.alignment is not None:
-        from avdetect_export.alignment_bundle import with_alignment  # needs torch
+        from avdetect_export.words import with_alignment  # needs torch
 
         manifest, files = with_alignment(manifest, files, words.alignment, where=base)
     if words.prompts:

@@ -1,4 +1,4 @@
-"""Writes a bundle: aside first, then renamed, so that half a one never exists."""
+"""How a bundle is written: aside first, then renamed, so that half a one never exists."""
 
 from __future__ import annotations
 
@@ -8,16 +8,43 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from avdetect.errors import OutputError
 from avdetect.manifest import FileEntry, Manifest
 from avdetect.runtime.bundle_files import open_bundle_files
 
-__all__ = ["MANIFEST_NAME", "check_bundle_target", "created_now", "file_entries", "read_bundle", "write_bundle"]
+__all__ = [
+    "MANIFEST_NAME",
+    "ExportOptions",
+    "Weights",
+    "check_bundle_target",
+    "created_now",
+    "file_entries",
+    "read_bundle",
+    "write_bundle",
+]
 
 MANIFEST_NAME = "manifest.json"
+
+Weights = Literal["float32", "float16"]
+"""How a graph stores its matrices. The arithmetic is float32 with both."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """Choices about a bundle and its detector."""
+
+    weights: Weights = "float32"
+    left_context_snippets: int | None = None
+    """W; ``None`` for the network's own."""
+    lookahead_snippets: int | None = None
+    """R; ``None`` for the network's own."""
+    name: str | None = None
+    """``None`` for the name of the bundle's folder."""
 
 
 def created_now() -> str:

@@ -12,20 +12,18 @@ from avdetect.models.macil_sd import MacilSdNet, load_published
 from avdetect.models.two_stream import TwoStreamNet, with_window
 from avdetect.runtime.bundle_files import open_bundle_files
 from avdetect.training.checkpoint import Checkpoint
-from avdetect.training.extract import fingerprint
-from avdetect_export.bundle_export import ExportOptions
-from avdetect_export.bundle_writer import created_now, file_entries, write_bundle
+from avdetect.training.embeddings import fingerprint
+from avdetect_export.bundle_writer import ExportOptions, Weights, created_now, file_entries, write_bundle
 from avdetect_export.network_graph import (
-    Weights,
     export_macil_sd,
     export_offline,
     export_streaming,
     offline_spec,
     streaming_spec,
 )
-from avdetect_export.network_parity import offline_parity, streaming_parity
+from avdetect_export.parity import offline_parity, streaming_parity
 
-__all__ = ["ExportOptions", "bundle_of", "import_published"]
+__all__ = ["bundle_of", "import_published"]
 
 DETECTOR_GRAPH = "detector.onnx"
 MAX_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}

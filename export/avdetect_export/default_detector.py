@@ -21,10 +21,10 @@ from avdetect.runtime.bundle_files import read_manifest
 from avdetect.runtime.pipeline import score
 from avdetect.training.checkpoint import Checkpoint, load_checkpoint
 from avdetect.training.config import parse_config
-from avdetect.training.extract import Encoders
+from avdetect.training.embeddings import Encoders
 from avdetect.training.recipe import train
-from avdetect_export.bundle_writer import write_bundle
-from avdetect_export.checkpoint_bundle import ExportOptions, bundle_of
+from avdetect_export.bundle_writer import ExportOptions, write_bundle
+from avdetect_export.checkpoint_bundle import bundle_of
 from avdetect_export.default_encoders import created_at
 from avdetect_export.encoder_graphs import YamnetWeights
 from avdetect_export.known_sounds import inform

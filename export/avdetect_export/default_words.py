@@ -29,12 +29,12 @@ from avdetect.runtime.text_evaluation import ask, class_names_of, descriptions_o
 from avdetect.text.composer import MixOptions
 from avdetect.text.records import LabelledSound, TextRecord, read_text_records, read_waveform
 from avdetect.text.track_files import TrackOptions, write_tracks
-from avdetect.training.extract import Encoders, fingerprint
-from avdetect.training.text.checkpoint import load_alignment
-from avdetect.training.text.config import parse_text_config
-from avdetect.training.text.recipe import train_text
+from avdetect.training.alignment.train_text import train_text
+from avdetect.training.checkpoint import load_alignment
+from avdetect.training.config import parse_text_config
+from avdetect.training.embeddings import Encoders, fingerprint
 from avdetect_export.bundle_writer import read_bundle, write_bundle
-from avdetect_export.default_notice import LICENCES, NOTICE
+from avdetect_export.default_encoders import LICENCES, NOTICE
 from avdetect_export.text_graph import load_sentence_transformer
 from avdetect_export.words import with_words, words_of
 

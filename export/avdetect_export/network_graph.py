@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -22,6 +22,7 @@ from avdetect.manifest import DetectorSpec
 from avdetect.models.heads import InstanceOutputs
 from avdetect.models.macil_sd import MacilSdNet
 from avdetect.models.two_stream import TwoStreamNet
+from avdetect_export.bundle_writer import Weights
 
 __all__ = [
     "INPUTS",
@@ -41,9 +42,6 @@ __all__ = [
 OPSET = 17
 INPUTS = ("audio", "visual", "present")
 OUTPUTS = ("scores", "audio_scores", "visual_scores", "embedding")
-
-Weights = Literal["float32", "float16"]
-"""How matrices are stored. The arithmetic is float32 with both."""
 
 Network = TypeVar("Network", bound=nn.Module)
 

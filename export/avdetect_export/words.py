@@ -9,9 +9,12 @@ from typing import Any
 
 from avdetect.errors import CheckpointError
 from avdetect.manifest import SCHEMA_VERSION, Manifest
+from avdetect.runtime.bundle_files import BundleFiles
+from avdetect.runtime.prompts import Prompt, with_prompts
 from avdetect.runtime.session import choose_provider, open_session
 from avdetect.text.phrase_encoder import TextEncoder
-from avdetect.training.text.checkpoint import AlignmentCheckpoint
+from avdetect.training.checkpoint import AlignmentCheckpoint, load_alignment
+from avdetect.training.embeddings import fingerprint
 from avdetect_export.alignment_graph import AlignmentParts, alignment_parity, export_alignment
 from avdetect_export.bundle_writer import file_entries
 from avdetect_export.text_graph import (
@@ -22,7 +25,7 @@ from avdetect_export.text_graph import (
     text_parity,
 )
 
-__all__ = ["Words", "with_words", "words_of"]
+__all__ = ["Words", "with_alignment", "with_words", "words_of"]
 
 MAX_DIFFERENCE = 5e-3
 """How far a number of a graph, whose weights are float16, may be from the network's; vectors are of unit length."""
@@ -86,3 +89,39 @@ def with_words(manifest: Manifest, files: Mapping[str, bytes], words: Words) -> 
         "files": file_entries(contents),
     }
     return manifest.model_copy(update=changes), contents
+
+
+def with_alignment(
+    manifest: Manifest, files: Mapping[str, bytes], checkpoint: Path, *, where: Path
+) -> tuple[Manifest, dict[str, bytes]]:
+    """A bundle's manifest and files, with another alignment in place of the one that it may have.
+
+    Its prompts are placed anew; what was fitted to their scores goes, since those are others now. The rule of prompts
+    stays, for want of a better one.
+
+    Args:
+        manifest: of the bundle.
+        files: its other files, by path.
+        checkpoint: what ``avdetect train-text`` wrote.
+        where: the bundle, for messages.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, was trained with other encoders, or a graph does not compute
+            what the network does.
+    """
+    trained = load_alignment(checkpoint)
+    if trained.notes["encoders"] != fingerprint(manifest):
+        raise CheckpointError(
+            f"{checkpoint} was trained with other encoders than those of {where}; give the bundle that it was trained "
+            "with as the base, or train again."
+        )
+    prompted = manifest.prompted_classes
+    bare = manifest.model_copy(update={"classes": manifest.detected_classes})
+    worded, contents = with_words(bare, files, words_of(trained))
+    if manifest.alignment is not None and worded.alignment is not None:
+        spec = worded.alignment.model_copy(update={"prompt_rule": manifest.alignment.prompt_rule})
+        worded = worded.model_copy(update={"alignment": spec})
+    prompts = [Prompt(spec.name, spec.prompt.phrases) for spec in prompted if spec.prompt is not None]
+    if prompts:
+        worded = with_prompts(BundleFiles.in_memory(where, worded, contents), prompts)
+    return worded, contents

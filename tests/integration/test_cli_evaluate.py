@@ -111,7 +111,7 @@ def test_a_checkpoint_is_evaluated_as_the_bundle_it_would_become(material: Path,
     pytest.importorskip("onnx")
     from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
     from avdetect.training.checkpoint import Checkpoint, save_checkpoint
-    from avdetect.training.extract import fingerprint
+    from avdetect.training.embeddings import fingerprint
 
     spec = read_manifest(BUNDLE)
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from avdetect.serve.config.loading import CLIPS_FOLDER, STORE_FILE
 from avdetect.serve.store import Store
-from avdetect.training.data_manifest import read_data_manifest
+from avdetect.training.data import read_training_data
 from avdetect_cli.app import app
 from tests.synth.live_service import make_event
 
@@ -54,7 +54,7 @@ def test_train_takes_what_is_exported(tmp_path: Path, source: str, of_no: set[st
     manifest.parent.mkdir()
 
     said = run("labels", "export", tmp_path / source, "-o", manifest).stderr
-    found = {record.path.name: set(record.labels) for record in read_data_manifest(manifest).records}
+    found = {record.path.name: set(record.labels) for record in read_training_data(manifest).records}
 
     assert found == {"yes.mp4": {"gunshot"}, "no.mp4": of_no}
     assert said.startswith(f"{manifest}: clips with events: {1 + bool(of_no)}, without: {1 - bool(of_no)}.")

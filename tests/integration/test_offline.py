@@ -24,7 +24,7 @@ from avdetect.runtime.pipeline import Progress
 from avdetect.runtime.scorer import StreamingScorer
 from avdetect.sinks.scores import read_scores
 from avdetect.training.checkpoint import Checkpoint, save_checkpoint
-from avdetect.training.extract import Encoders, embed, fingerprint
+from avdetect.training.embeddings import Encoders, embed, fingerprint
 from avdetect_cli.app import app
 from avdetect_export.bundle_export import export_bundle
 from avdetect_export.checkpoint_bundle import import_published

@@ -105,8 +105,8 @@ def _from_checkpoint(checkpoint: Path, bundle: Bundle) -> AlignmentModel:
     from avdetect.runtime.session import open_session
     from avdetect.runtime.sound_text import AlignmentModel
     from avdetect.text.phrase_encoder import TextEncoder
-    from avdetect.training.extract import fingerprint
-    from avdetect.training.text.checkpoint import load_alignment
+    from avdetect.training.checkpoint import load_alignment
+    from avdetect.training.embeddings import fingerprint
     from avdetect_export.words import words_of
 
     trained = load_alignment(checkpoint)

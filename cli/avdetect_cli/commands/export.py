@@ -124,7 +124,7 @@ def export(
         check_installed("torch", "onnx", "safetensors")
     if alignment is not None:
         check_installed("sentence_transformers", "tokenizers")
-    from avdetect_export.bundle_export import ExportOptions, WordOptions, export_bundle
+    from avdetect_export import ExportOptions, WordOptions, export_bundle
 
     manifest = export_bundle(
         checkpoint,

@@ -35,11 +35,11 @@ def extract(
     """
     check_installed("safetensors")
     from avdetect.errors import UsageError
-    from avdetect.training import extract as library
-    from avdetect.training.data_manifest import read_data_manifest
-    from avdetect.training.store import EmbeddingStore
+    from avdetect.training import embeddings as library
+    from avdetect.training.data import read_training_data
+    from avdetect.training.embeddings import EmbeddingStore
 
-    data = read_data_manifest(manifest)
+    data = read_training_data(manifest)
     if data.has_features:
         raise UsageError(f"{manifest} lists features, which are embeddings already.")
     videos = [record.media for record in data.records if isinstance(record.media, Path)]

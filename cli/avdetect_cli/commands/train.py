@@ -153,7 +153,7 @@ def train(
     """
     check_installed("torch", "pytorch_lightning", "tensorboard", "safetensors")
     from avdetect.training.config import parse_config
-    from avdetect.training.data_manifest import read_data_manifest
+    from avdetect.training.data import read_training_data
     from avdetect.training.recipe import train as run_training
     from avdetect_cli.training_display import TrainingDisplay
 
@@ -182,7 +182,7 @@ def train(
     values["recipe"] = {"name": RecipeName.PRODUCT.value, **values.get("recipe", {})}
     chosen = parse_config(values)
     # Features need no encoders; a mistake in the manifest is found before a bundle is loaded.
-    data = read_data_manifest(chosen.manifest, class_names=chosen.class_names)
+    data = read_training_data(chosen.manifest, class_names=chosen.class_names)
     encoders = None if data.has_features else open_encoders(bundle, device)
     display = None if quiet else TrainingDisplay(bar=chosen.run.progress)
     with extraction_progress(enabled=not quiet) as on_extracted, display or nullcontext():

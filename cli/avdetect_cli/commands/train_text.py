@@ -62,8 +62,8 @@ def train_text(
     Long tracks are composed of the sounds, with stories of what is heard in which order.
     """
     check_installed("torch", "pytorch_lightning", "safetensors", "sentence_transformers")
-    from avdetect.training.text.config import parse_text_config
-    from avdetect.training.text.recipe import train_text as run_training
+    from avdetect.training.alignment.train_text import train_text as run_training
+    from avdetect.training.config import parse_text_config
     from avdetect_export.text_graph import load_sentence_transformer
 
     values = parse_settings(settings)

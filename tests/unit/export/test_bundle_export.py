@@ -20,11 +20,10 @@ from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import read_manifest, verify
 from avdetect.runtime.prompts import Prompt, parse_prompts
-from avdetect.training.checkpoint import Checkpoint, save_checkpoint
-from avdetect.training.extract import fingerprint
-from avdetect.training.text.checkpoint import AlignmentCheckpoint, save_alignment
+from avdetect.training.checkpoint import AlignmentCheckpoint, Checkpoint, save_alignment, save_checkpoint
+from avdetect.training.embeddings import fingerprint
 from avdetect_cli.app import app
-from avdetect_export.bundle_export import ExportOptions, WordOptions, export_bundle
+from avdetect_export import ExportOptions, WordOptions, export_bundle
 from tests.synth.media import MediaFactory
 from tests.synth.words import write_worded
 

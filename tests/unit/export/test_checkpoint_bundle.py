@@ -15,9 +15,8 @@ from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest, verify
 from avdetect.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from avdetect.training.extract import fingerprint
-from avdetect_export import checkpoint_bundle
-from avdetect_export.bundle_export import ExportOptions, export_bundle
+from avdetect.training.embeddings import fingerprint
+from avdetect_export import ExportOptions, checkpoint_bundle, export_bundle
 from avdetect_export.checkpoint_bundle import import_published
 from tests.synth.media import MediaFactory
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect_export.known_sounds import InformedNet
 from avdetect_export.network_graph import export_streaming
-from avdetect_export.network_parity import streaming_parity
+from avdetect_export.parity import streaming_parity
 
 TINY = TwoStreamConfig(
     audio_dim=5,

@@ -20,7 +20,7 @@ from avdetect_export.network_graph import (
     offline_spec,
     streaming_spec,
 )
-from avdetect_export.network_parity import offline_parity, run_in_chunks, streaming_parity
+from avdetect_export.parity import offline_parity, run_in_chunks, streaming_parity
 
 TINY = TwoStreamConfig(
     audio_dim=5,

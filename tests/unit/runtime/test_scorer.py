@@ -23,7 +23,7 @@ from avdetect.stage import Stage, through
 from avdetect.text.scoring import relevance
 from avdetect.timebase import snippet_span
 from avdetect.training.checkpoint import Checkpoint, save_checkpoint
-from avdetect.training.extract import fingerprint
+from avdetect.training.embeddings import fingerprint
 from avdetect_export.bundle_export import export_bundle
 from tests.synth.words import write_worded
 

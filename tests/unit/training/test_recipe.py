@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from avdetect.errors import DataError, UsageError
+from avdetect.errors import CheckpointError, DataError, UsageError
 from avdetect.models.macil_sd import MacilSdNet
 from avdetect.models.two_stream import TwoStreamNet
 from avdetect.training.checkpoint import load_checkpoint
 from avdetect.training.config import parse_config
-from avdetect.training.data_manifest import read_data_manifest
+from avdetect.training.data import read_training_data
 from avdetect.training.progress import EpochReport, TrainingObserver, TrainingPlan
 from avdetect.training.recipe import divide, train
 
@@ -158,12 +158,49 @@ def test_training_goes_on_with_the_same_settings_only(features: Path, tmp_path: 
         run(features, tmp_path, {**TINY, "epochs": 9}, run={"resume": True})
 
 
-def test_what_is_over_can_be_resumed_and_stays_as_it_is(features: Path, tmp_path: Path) -> None:
-    first = weights(run(features, tmp_path))
-    again = weights(run(features, tmp_path, run={"resume": True}))
+@pytest.mark.parametrize(
+    ("recipe", "choices"),
+    [
+        (TINY, {}),
+        (TINY, {"early_stop_epochs": 3}),
+        (TINY | {"contrast_weight": 1.0, "self_distillation": True}, {}),
+        ({"name": "macil-sd", "epochs": 3, "batch_bags": 8}, {}),
+    ],
+    ids=["product", "stopping early", "every loss", "macil-sd"],
+)
+def test_what_is_over_can_be_resumed_and_stays_as_it_is(
+    features: Path, tmp_path: Path, recipe: dict[str, Any], choices: dict[str, Any]
+) -> None:
+    first = weights(run(features, tmp_path, recipe, **choices))
+    again = weights(run(features, tmp_path, recipe, run={"resume": True}, **choices))
 
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert epochs_in(tmp_path) == ["0", "1", "2"]
+
+
+class Harm:
+    """Unpickling it writes a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return Path.write_text, (self.target, "code ran")
+
+
+@pytest.mark.parametrize("content", ["code", "half a file"])
+def test_a_state_that_would_run_code_or_is_cut_off_is_refused(features: Path, tmp_path: Path, content: str) -> None:
+    output, harmed = tmp_path / "output", tmp_path / "harmed"
+    run(features, output)
+    last = output / "lightning" / "last.ckpt"
+    if content == "code":
+        torch.save({"recipe": {}, "epoch": Harm(harmed)}, last)
+    else:
+        last.write_bytes(last.read_bytes()[:1000])
+
+    with pytest.raises(CheckpointError, match=r"last.ckpt is damaged, or was not written by avdetect train"):
+        run(features, output, run={"resume": True})
+    assert not harmed.exists()
 
 
 def test_an_observer_is_told_how_training_goes(features: Path, tmp_path: Path) -> None:
@@ -251,7 +288,7 @@ def test_training_stops_when_validation_no_longer_improves(features: Path, tmp_p
 
 def test_what_is_held_out_has_every_class_and_is_the_same_each_time(features: Path, tmp_path: Path) -> None:
     config = parse_config({"manifest": features, "output": tmp_path})
-    data = read_data_manifest(features)
+    data = read_training_data(features)
     divided, again = divide(data, config), divide(data, config)
 
     assert divided == again

@@ -10,7 +10,7 @@ import pytest
 
 from avdetect.serve.store import Answer, Store
 from avdetect.serve.store.labels import labelled_clips
-from avdetect.training.data_manifest import read_data_manifest
+from avdetect.training.data import read_training_data
 from tests.synth.live_service import make_event
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -62,7 +62,7 @@ def test_the_reader_of_train_takes_the_list(answered: Answered, tmp_path: Path) 
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text(labelled_clips(answered.store, answered.clips).as_jsonl(Path("clips")), "utf-8")
 
-    found = read_data_manifest(manifest)
+    found = read_training_data(manifest)
 
     assert found.class_names == ("gunshot", "Glas, ö")
     assert [(record.path, set(record.labels), record.split) for record in found.records] == [

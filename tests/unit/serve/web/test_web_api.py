@@ -11,7 +11,7 @@ import pytest
 
 from avdetect.events.event import FeedGap
 from avdetect.serve.web import state as state_module
-from avdetect.training.data_manifest import read_data_manifest
+from avdetect.training.data import read_training_data
 from tests.synth.live_service import LiveService, live_service, make_event
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -180,7 +180,7 @@ def test_labels_can_be_trained_from_in_the_folder_of_the_clips(service: LiveServ
 
     answer = client.get("/api/labels.jsonl")
     (service.clips_folder / "labels.jsonl").write_bytes(answer.content)
-    records = read_data_manifest(service.clips_folder / "labels.jsonl").records
+    records = read_training_data(service.clips_folder / "labels.jsonl").records
 
     assert 'filename="labels.jsonl"' in answer.headers["content-disposition"]
     assert [(record.path.name, set(record.labels)) for record in records] == [("a.mp4", {"gunshot"}), ("b.mp4", set())]

@@ -1,5 +1,6 @@
-"""Contrastive learning between views of the same thing: the interface, and symmetric InfoNCE.
+"""The losses of sound and text: which track goes with which text, and where in a track each phrase is heard.
 
+The first is contrastive learning between views of the same thing.
 A view is one stream's account of every example in a batch: its sound, its text, its pictures. An objective takes the
 views of a batch and gives one loss, so that another one can take InfoNCE's place without anything else changing: GRAM
 (the volume that the views of an example span), Symile (their multilinear product), CWCL (negatives weighted by how
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["ContrastiveBatch", "ContrastiveObjective", "SymmetricInfoNCE"]
+__all__ = ["ContrastiveBatch", "ContrastiveObjective", "SymmetricInfoNCE", "relevance_loss"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,3 +74,30 @@ def _logits(batch: ContrastiveBatch, pair: tuple[str, str], temperature: float) 
     if (second, first) in batch.logits:
         return batch.logits[second, first].T
     return batch.views[first] @ batch.views[second].T / temperature
+
+
+def relevance_loss(logits: Tensor, heard: Tensor, counted: Tensor, *, negative_weight: float = 8.0) -> Tensor:
+    """Binary cross-entropy, balanced: with ``l`` the logits, P the snippets where a phrase is heard and Q those where
+    not::
+
+        mean over P of  log(1 + e^-l)  +  negative_weight * mean over Q of  log(1 + e^l)
+
+    Phrases are rare, so without the balance nothing would be heard. ``negative_weight`` is what the odds are set to:
+    sigmoid(l) is a probability where a phrase is heard in one of ``1 + negative_weight`` snippets.
+
+    The sigmoid form of a contrastive loss: SigLIP (arXiv 2303.15343), here for snippets.
+
+    Args:
+        logits: float, any shape.
+        heard: bool, the same shape.
+        counted: bool, the same shape; the others are padding, or cannot be told.
+        negative_weight: see above.
+
+    Returns:
+        A scalar; a part without snippets is 0.
+    """
+    positive = (heard & counted).float()
+    negative = (~heard & counted).float()
+    missed = (functional.softplus(-logits) * positive).sum() / positive.sum().clamp(min=1)
+    false = (functional.softplus(logits) * negative).sum() / negative.sum().clamp(min=1)
+    return missed + negative_weight * false

@@ -11,10 +11,11 @@ save_alignment        weights, config and how they came about
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as lightning
@@ -26,22 +27,33 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from avdetect.errors import DataError, OutputError, UsageError
-from avdetect.models.alignment import AlignmentConfig
+from avdetect.models.alignment import AlignmentConfig, AlignmentNet
 from avdetect.text.phrases import split_phrases
 from avdetect.text.records import LabelledSound, TextRecord, read_text_records, read_waveform
-from avdetect.training.extract import Encoders, extract, fingerprint
-from avdetect.training.objectives.alignment import SymmetricInfoNCE
-from avdetect.training.store import EmbeddingStore
-from avdetect.training.text.batches import ComposedBatches, EmbedPhrases, PairedRecording
-from avdetect.training.text.checkpoint import AlignmentCheckpoint, save_alignment
-from avdetect.training.text.config import TextRecipe, TextTrainConfig
-from avdetect.training.text.module import AlignmentModule
-from avdetect.training.text.scenes import PLAIN, Scene, SceneOptions, audio_only, scene_bank
+from avdetect.training.alignment.scene_bank import PLAIN, Scene, SceneOptions, audio_only, scene_bank
+from avdetect.training.alignment.track_batches import AlignmentBatch, ComposedBatches, EmbedPhrases, PairedRecording
+from avdetect.training.checkpoint import AlignmentCheckpoint, save_alignment
+from avdetect.training.config import TextRecipe, TextTrainConfig
+from avdetect.training.embeddings import EmbeddingStore, Encoders, extract, fingerprint
+from avdetect.training.objectives.infonce import (
+    ContrastiveBatch,
+    ContrastiveObjective,
+    SymmetricInfoNCE,
+    relevance_loss,
+)
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["CHECKPOINT_NAME", "Material", "PhraseCache", "feature_statistics", "prepare", "train_text"]
+__all__ = [
+    "CHECKPOINT_NAME",
+    "AlignmentModule",
+    "Material",
+    "PhraseCache",
+    "feature_statistics",
+    "prepare",
+    "train_text",
+]
 
 CHECKPOINT_NAME = "alignment.safetensors"
 _GRADIENT_NORM = 1.0
@@ -237,3 +249,68 @@ def _trainer(config: TextTrainConfig) -> lightning.Trainer:
         logger=CSVLogger(config.output, name="", version="logs"),
         callbacks=callbacks,
     )
+
+
+_WARM_UP_SHARE = 0.1
+
+
+class AlignmentModule(lightning.LightningModule):
+    """The network with its losses.
+
+    Args:
+        recipe: weights and rates.
+        config: of the network.
+        mean: of the training snippets' audio embeddings, float ``[audio_dim]``.
+        std: likewise.
+        objective: draws tracks and their texts together.
+    """
+
+    def __init__(
+        self,
+        recipe: TextRecipe,
+        config: AlignmentConfig,
+        mean: Tensor,
+        std: Tensor,
+        objective: ContrastiveObjective,
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = AlignmentNet(config)
+        self.network.audio.input.set_statistics(mean, std)
+        self._objective = objective
+
+    def training_step(self, batch: AlignmentBatch) -> Tensor:
+        """Tracks against texts, and snippets against phrases."""
+        network, recipe = self.network, self.recipe
+        sound = network.audio(batch.audio, batch.present)
+        text = network.text(batch.phrases, batch.places, batch.told)
+        scores = network.scores(sound, text).fused
+        views = {"audio": sound.whole(), "text": text.whole}
+        contrast = self._objective(ContrastiveBatch(views, {("audio", "text"): scores}))
+        logits = network.relevance_logits(sound, network.text.phrase_vectors(batch.queries))
+        relevance = relevance_loss(logits, batch.heard, batch.counted, negative_weight=recipe.negative_weight)
+        self.log("contrast", contrast)
+        self.log("relevance", relevance)
+        return contrast + recipe.relevance_weight * relevance
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; the learning rate rises and falls once in each stage."""
+        recipe = self.recipe
+        scales = [parameter for parameter in self.parameters() if parameter.ndim == 0]
+        weights = [parameter for parameter in self.parameters() if parameter.ndim > 0]
+        groups = [
+            {"params": weights, "lr": recipe.learning_rate, "weight_decay": recipe.weight_decay},
+            {"params": scales, "lr": recipe.scale_learning_rate, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate_share(self, step: int) -> float:
+        """Of the highest learning rate: it rises for a tenth of a stage, and falls on a cosine."""
+        in_b = step >= self.recipe.stage_a_steps
+        done = step - self.recipe.stage_a_steps if in_b else step
+        progress = (done + 1) / max(self.recipe.stage_b_steps if in_b else self.recipe.stage_a_steps, 1)
+        if progress < _WARM_UP_SHARE:
+            return progress / _WARM_UP_SHARE
+        return (1 + math.cos(math.pi * min((progress - _WARM_UP_SHARE) / (1 - _WARM_UP_SHARE), 1))) / 2

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from avdetect.training.objectives.alignment import ContrastiveBatch, SymmetricInfoNCE
-from avdetect.training.objectives.relevance import relevance_loss
+from avdetect.training.objectives.infonce import ContrastiveBatch, SymmetricInfoNCE, relevance_loss
 
 
 def obvious_info_nce(logits: Tensor) -> float:

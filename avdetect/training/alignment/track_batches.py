@@ -21,8 +21,8 @@ from avdetect.text.composer import moments_of
 from avdetect.text.phrases import split_phrases, tell
 from avdetect.text.records import HeardSound
 from avdetect.timebase import Span
-from avdetect.training.text.config import TextRecipe
-from avdetect.training.text.scenes import Scene
+from avdetect.training.alignment.scene_bank import Scene
+from avdetect.training.config import TextRecipe
 
 __all__ = ["AlignmentBatch", "ComposedBatches", "EmbedPhrases", "PairedRecording", "told"]
 

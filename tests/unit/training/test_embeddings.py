@@ -19,8 +19,7 @@ from avdetect.features.encoders import EncoderSessions
 from avdetect.manifest import FileEntry, Manifest
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.pipeline import ScoreOptions, ScoreStream
-from avdetect.training.extract import Encoders, embed, extract, fingerprint
-from avdetect.training.store import EmbeddingStore, Origin
+from avdetect.training.embeddings import EmbeddingStore, Encoders, Origin, embed, extract, fingerprint
 from tests.synth.media import MediaFactory
 
 
@@ -117,8 +116,8 @@ import sys
 from pathlib import Path
 from avdetect.features.encoders import EncoderSessions
 from avdetect.runtime.bundle import Bundle
-from avdetect.training.extract import Encoders, extract
-from avdetect.training.store import EmbeddingStore
+from avdetect.training.embeddings import Encoders, extract
+from avdetect.training.embeddings import EmbeddingStore
 bundle = Bundle.load(device="cpu", all_encoders=True)
 encoders = Encoders(bundle.manifest, EncoderSessions(bundle.visual, bundle.motion, bundle.audio))
 videos = sorted(Path(sys.argv[1]).glob("*.mp4"))

@@ -30,7 +30,7 @@ from avdetect.stage import through
 from avdetect.text.composer import Composition, MixOptions, compose
 from avdetect.text.records import HeardSound, LabelledSound
 from avdetect.timebase import Span
-from avdetect.training.extract import Encoders, fingerprint
+from avdetect.training.embeddings import Encoders, fingerprint
 
 __all__ = ["PLAIN", "Scene", "SceneOptions", "audio_only", "encode_samples", "scene_bank"]
 

@@ -1,8 +1,14 @@
-"""Bags: videos as tensors, with a label for the whole."""
+"""What there is to train from: labelled videos, which of them are held out, and bags of them as tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +17,142 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from avdetect.errors import DataError
 from avdetect.labels.feature_files import read_features
+from avdetect.labels.video_list import read_labelled_videos
 from avdetect.labels.videos import FeatureFiles, LabelledVideo
-from avdetect.training.store import EmbeddingStore, VideoEmbeddings
+from avdetect.training.config import TrainConfig
+from avdetect.training.embeddings import EmbeddingStore, VideoEmbeddings
 
-__all__ = ["Bag", "BagBatch", "BagDataset", "FeatureStatistics", "collate", "load_video", "statistics"]
+__all__ = [
+    "Bag",
+    "BagBatch",
+    "BagDataset",
+    "Divided",
+    "FeatureStatistics",
+    "TrainingData",
+    "collate",
+    "divide",
+    "load_video",
+    "read_training_data",
+    "statistics",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """The videos of a data set and the classes of their events."""
+
+    path: Path
+    class_names: tuple[str, ...]
+    """In the order of their first appearance, or as asked for."""
+    records: tuple[LabelledVideo, ...]
+
+    @property
+    def has_features(self) -> bool:
+        """It lists features, not videos."""
+        return isinstance(self.records[0].media, FeatureFiles)
+
+
+def read_training_data(path: Path, *, class_names: Sequence[str] | None = None) -> TrainingData:
+    """Read and check a manifest to train from.
+
+    Args:
+        path: as ``read_labelled_videos`` takes it.
+        class_names: the classes there may be; by default those there are.
+
+    Raises:
+        DataError: all that is wrong, each with its line.
+    """
+    records = read_labelled_videos(path, check=partial(_class_faults, path=path, wanted=class_names))
+    return TrainingData(path, _class_names(records, class_names), records)
+
+
+def _class_names(records: Sequence[LabelledVideo], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    if wanted is not None:
+        return tuple(wanted)
+    return tuple(dict.fromkeys(name for record in _to_learn(records) for name in sorted(record.labels)))
+
+
+def _to_learn(records: Sequence[LabelledVideo]) -> list[LabelledVideo]:
+    return [record for record in records if record.split != "val"]
+
+
+def _class_faults(records: Sequence[LabelledVideo], *, path: Path, wanted: Sequence[str] | None) -> Iterator[str]:
+    """A label that is none of the wanted ones, a wanted one without a video to train on, or nothing to learn."""
+    names = _class_names(records, wanted)
+    for record in records:
+        for name in sorted(record.labels - set(names)):
+            known = f"the classes are {', '.join(names)}" if wanted is not None else "no video to train on has it"
+            yield f"{record.where}: unknown label {name}; {known}"
+    learnable = Counter(name for record in _to_learn(records) for name in record.labels)
+    if wanted is not None:
+        yield from (f"the class {name} has no video to train on" for name in names if not learnable[name])
+    elif records and not any(record.positive for record in records):
+        yield f"{path}: no video has an event, so there is nothing to learn"
+
+
+class Divided(NamedTuple):
+    """Which videos are for what."""
+
+    class_names: tuple[str, ...]
+    train: tuple[LabelledVideo, ...]
+    val: tuple[LabelledVideo, ...]
+
+
+def divide(data: TrainingData, config: TrainConfig) -> Divided:
+    """Decide what to train and what to validate on.
+
+    A split in the manifest is obeyed; where there is none, and no manifest to validate on, ``config.val_share`` of the
+    videos of each class are held out, the same ones every time.
+
+    Raises:
+        DataError: the manifest to validate on has mistakes, or shares videos or lacks classes.
+    """
+    training = tuple(record for record in data.records if record.split != "val")
+    validation = tuple(record for record in data.records if record.split == "val")
+    if not training:
+        raise DataError(f"{data.path}: all videos are of the split val, there is none to train on.")
+    if config.val_manifest is not None:
+        if validation:
+            raise DataError(f"{data.path} has videos of the split val, and {config.val_manifest} was given as well.")
+        validation = read_labelled_videos(config.val_manifest)
+        _check_apart(data, config.val_manifest, validation)
+    elif not validation and config.val_share > 0:
+        held_out = _hold_out(training, config.val_share)
+        validation = tuple(record for record in training if record in held_out)
+        training = tuple(record for record in training if record not in held_out)
+    return Divided(data.class_names, training, validation)
+
+
+def _check_apart(data: TrainingData, path: Path, validation: Sequence[LabelledVideo]) -> None:
+    mine = {record.path.resolve(): record.where for record in data.records}
+    faults = [
+        f"  {record.where}: {record.path.name} is to be trained on ({mine[file]})"
+        for record in validation
+        if (file := record.path.resolve()) in mine
+    ]
+    faults += [
+        f"  {record.where}: unknown label {name}; no video to train on has it"
+        for record in validation
+        for name in sorted(record.labels - set(data.class_names))
+    ]
+    if faults:
+        raise DataError("\n".join([f"{path} does not go with {data.path}:", *faults]))
+
+
+def _hold_out(records: Sequence[LabelledVideo], share: float) -> set[LabelledVideo]:
+    """Of each set of classes the videos whose names' hashes are lowest: no order, no seed and no neighbour matters."""
+    groups: dict[frozenset[str], list[LabelledVideo]] = {}
+    for record in records:
+        groups.setdefault(record.labels, []).append(record)
+    return {
+        record
+        for group in groups.values()
+        for record in sorted(group, key=lambda one: hashlib.sha256(one.path.name.encode()).digest())[
+            : math.floor(share * len(group))
+        ]
+    }
 
 
 class Bag(NamedTuple):

@@ -9,9 +9,9 @@ import torch
 
 from avdetect.text.records import HeardSound
 from avdetect.timebase import Span
-from avdetect.training.text.batches import ComposedBatches, PairedRecording
-from avdetect.training.text.config import TextRecipe
-from avdetect.training.text.scenes import Scene
+from avdetect.training.alignment.scene_bank import Scene
+from avdetect.training.alignment.track_batches import ComposedBatches, PairedRecording
+from avdetect.training.config import TextRecipe
 
 NAMES = ("a dog", "rain", "a shot", "a horn", "glass")
 HOP_S = 0.5

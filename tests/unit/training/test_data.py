@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avdetect.errors import DataError
-from avdetect.training.data_manifest import read_data_manifest
+from avdetect.training.data import read_training_data
 
 Write = Callable[..., Path]
 
@@ -27,14 +27,14 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_classes_come_in_the_order_of_their_first_appearance(write: Write) -> None:
-    manifest = read_data_manifest(write("video,classes", "a.mp4,siren", "b.mp4,", "c.mp4,siren|fight"))
+    manifest = read_training_data(write("video,classes", "a.mp4,siren", "b.mp4,", "c.mp4,siren|fight"))
 
     assert manifest.class_names == ("siren", "fight")
     assert not manifest.has_features
 
 
 def test_a_label_of_one_alone_is_an_unnamed_event(write: Write) -> None:
-    assert read_data_manifest(write("video,label", "a.mp4,1", "b.mp4,0")).class_names == ("event",)
+    assert read_training_data(write("video,label", "a.mp4,1", "b.mp4,0")).class_names == ("event",)
 
 
 def test_a_list_of_features_is_told_from_one_of_videos(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_list_of_features_is_told_from_one_of_videos(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "rgb.list").write_text("x_label_B1__0.npy")
 
-    assert read_data_manifest(tmp_path / "rgb.list").has_features
+    assert read_training_data(tmp_path / "rgb.list").has_features
 
 
 @pytest.mark.parametrize(
@@ -55,22 +55,22 @@ def test_a_list_of_features_is_told_from_one_of_videos(tmp_path: Path) -> None:
 )
 def test_where_the_classes_are_given_none_may_be_unknown_or_empty(write: Write, lines: list[str], fault: str) -> None:
     with pytest.raises(DataError, match=fault):
-        read_data_manifest(write(*lines), class_names=("fight", "siren"))
+        read_training_data(write(*lines), class_names=("fight", "siren"))
 
 
 def test_a_class_that_only_validation_has_cannot_be_learned(write: Write) -> None:
     with pytest.raises(DataError, match="line 3: unknown label siren; no video to train on has it"):
-        read_data_manifest(write("video,label,split", "a.mp4,fight,train", "b.mp4,siren,val"))
+        read_training_data(write("video,label,split", "a.mp4,fight,train", "b.mp4,siren,val"))
 
 
 def test_where_nothing_happens_there_is_nothing_to_learn(write: Write) -> None:
     with pytest.raises(DataError, match="no video has an event"):
-        read_data_manifest(write("video,label", "a.mp4,normal"))
+        read_training_data(write("video,label", "a.mp4,normal"))
 
 
 def test_mistakes_of_lines_and_of_classes_are_reported_together(write: Write) -> None:
     with pytest.raises(DataError, match="has 2 mistakes:") as caught:
-        read_data_manifest(write("video,label", "gone.mp4,fight", "b.mp4,siren"), class_names=("fight",))
+        read_training_data(write("video,label", "gone.mp4,fight", "b.mp4,siren"), class_names=("fight",))
 
     assert "line 2: there is no file" in str(caught.value)
     assert "line 3: unknown label siren" in str(caught.value)

@@ -1,0 +1,1 @@
+"""Training of the audio-text alignment. Start with ``train_text.py``."""

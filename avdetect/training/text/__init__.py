@@ -1,1 +1,0 @@
-"""Training of the audio-text alignment. Start with ``recipe.py``."""
