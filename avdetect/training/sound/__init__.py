@@ -1,0 +1,1 @@
+"""An encoder of sound, trained on mixtures of labelled sounds."""
