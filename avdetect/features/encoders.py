@@ -30,6 +30,11 @@ class EncoderSessions:
     motion: Session | None
     audio: Session | None
 
+    @property
+    def sees(self) -> bool:
+        """Whether any of them looks at pictures."""
+        return self.visual is not None or self.motion is not None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SnippetEmbedding:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avdetect.errors import BundleError
+from avdetect.features.encoders import EncoderSessions
 from avdetect.manifest import Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
 from avdetect.runtime.session import Provider, check_inputs, check_outputs, open_sessions
@@ -41,6 +42,11 @@ class Bundle:
     def name(self) -> str:
         """Name and version."""
         return f"{self.manifest.name} {self.manifest.version}"
+
+    @property
+    def encoders(self) -> EncoderSessions:
+        """The sessions that make embeddings of snippets."""
+        return EncoderSessions(self.visual, self.motion, self.audio)
 
     @property
     def audio_dim(self) -> int:

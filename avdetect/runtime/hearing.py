@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from avdetect.errors import BundleError, MediaError
-from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, SnippetEncoder
+from avdetect.features.encoders import EncoderSessions, SnippetEmbedding
+from avdetect.features.encoding import EncodingOptions, Progress, open_embeddings
 from avdetect.manifest import Manifest
-from avdetect.media.source import open_source, probe
+from avdetect.media.source import probe
 from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
-from avdetect.runtime.pipeline import Progress
 from avdetect.runtime.session import open_sessions
 from avdetect.runtime.sound_text import SoundModel, SoundStream, alignment_of
-from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.snippet import stream_plan
-from avdetect.stage import Ahead, through
 from avdetect.text.scoring import Floats, SoundTrace
 
 if TYPE_CHECKING:
@@ -30,7 +26,6 @@ if TYPE_CHECKING:
 _BATCH_SNIPPETS = 16
 _CHUNK_SNIPPETS = 64
 """Of the alignment."""
-_PROGRESS_INTERVAL_S = 0.1
 _SNIPPETS_AHEAD = 64
 """Between two threads; without pictures a snippet is 64 kB."""
 
@@ -99,29 +94,20 @@ class Ears:
         Raises:
             MediaError: it cannot be opened, or nothing of it could be decoded.
         """
-        # The grid of the whole manifest, so that a recording ends where it does for the detector.
-        plan = replace(stream_plan(self.manifest), want_video=False)
+        gathered = _Gathered(self)
+        sessions = EncoderSessions(visual=None, motion=None, audio=self.audio)
+        options = EncodingOptions(
+            batch_snippets=_BATCH_SNIPPETS, fixed_batch=not self.is_cpu, snippets_ahead=_SNIPPETS_AHEAD
+        )
         try:
-            media = open_source(source, plan, decoder_threads=1)
+            embeddings = open_embeddings(source, self.manifest, sessions, options, on_progress=on_progress)
         except MediaError:
             if probe(source).audio_codec is None:  # a video without sound is no mistake
-                return _Gathered(self).heard()
+                return gathered.heard()
             raise
-        report = None if on_progress is None else _Reporter(on_progress, media.info.duration_s)
-        gathered = _Gathered(self)
-        with media:
-            assembler = SnippetAssembler(self.manifest, has_video=False)
-            with Ahead(through(media.packets(), assembler), max_items=_SNIPPETS_AHEAD, name="decode") as snippets:
-                encoder = SnippetEncoder(
-                    self.manifest,
-                    EncoderSessions(None, None, self.audio),
-                    batch_snippets=_BATCH_SNIPPETS,
-                    fixed_batch=not self.is_cpu,
-                )
-                for snippet in through(snippets, encoder):
-                    gathered.add(snippet)
-                    if report is not None:
-                        report(snippet.span.end_s)
+        with embeddings:
+            for snippet in embeddings:
+                gathered.add(snippet)
         return gathered.heard()
 
 
@@ -165,18 +151,3 @@ class _Gathered:
     def _keep(self, vectors: Floats, salience: Floats) -> None:
         self._vectors.append(vectors)
         self._salience.append(salience)
-
-
-class _Reporter:
-    """Reports a few times a second."""
-
-    def __init__(self, on_progress: Callable[[Progress], None], total_s: float | None) -> None:
-        self._on_progress = on_progress
-        self._total_s = total_s
-        self._started = self._reported = time.monotonic()
-
-    def __call__(self, done_s: float) -> None:
-        now = time.monotonic()
-        if now - self._reported >= _PROGRESS_INTERVAL_S:
-            self._reported = now
-            self._on_progress(Progress(done_s, self._total_s, now - self._started))

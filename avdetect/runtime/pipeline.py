@@ -1,8 +1,6 @@
-"""Media -> snippets -> embeddings -> scores -> events: START READING HERE.
+"""Media -> embeddings -> scores -> events: START READING HERE.
 
-    source.packets()      decode; one small picture per cell, sound at the model's rate   (thread "decode")
-    SnippetAssembler      both streams on the snippet grid
-    SnippetEncoder        the bundle's encoder graphs, in batches                         (thread "encode")
+    open_embeddings       decode, snippets, encoders: see ``avdetect.features.encoding``  (threads "decode", "encode")
     StreamingScorer       the bundle's detector graph, with its state; or OfflineScorer   (the caller's thread)
     PromptedScorer        around it, where a class is told in words: the alignment's graph
     EventSegmenter        hysteresis, durations, gaps
@@ -15,8 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -28,28 +25,15 @@ from avdetect.errors import BundleError, DataError, UsageError
 from avdetect.events.curve import CurveBuilder, ScoreCurve
 from avdetect.events.event import Event, SnippetScore
 from avdetect.events.segmenter import EventSegmenter
-from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, SnippetEncoder
+from avdetect.features.encoders import SnippetEmbedding
+from avdetect.features.encoding import EncodingOptions, open_embeddings
+from avdetect.features.encoding import Progress as Progress
 from avdetect.manifest import EventRule
 from avdetect.media.packets import MediaInfo, MediaNote
-from avdetect.media.source import open_source
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.scorer import scorer_for
-from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.snippet import stream_plan
-from avdetect.stage import Ahead, through
-from avdetect.timebase import as_seconds, snippet_span
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far scoring has come."""
-
-    done_s: float
-    """Media time scored so far."""
-    total_s: float | None
-    """Media time to score, where known."""
-    elapsed_s: float
-    """Wall-clock time since the source was opened."""
+from avdetect.stage import through
+from avdetect.timebase import snippet_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +123,8 @@ def _mean(rows: tuple[SnippetScore, ...]) -> SnippetScore:
     return replace(rows[0], **heads)
 
 
-_SNIPPETS_AHEAD = 16
-"""Between two threads; a snippet is about 0.2 MB."""
 _MAX_DECODER_THREADS = 16
 """More gain little, and each holds pictures."""
-_PROGRESS_INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +152,17 @@ class ScoreOptions:
         if self.batch_snippets < 1:
             raise UsageError(f"batch_snippets must be at least 1, got {self.batch_snippets}.")
 
+    def encoding(self, bundle: Bundle) -> EncodingOptions:
+        """What of them is about the embeddings, with ``bundle``'s own needs."""
+        return EncodingOptions(
+            audio_track=self.audio_track,
+            start_s=self.start_s,
+            duration_s=self.duration_s,
+            decoder_threads=self.decoder_threads or min(3 * (os.cpu_count() or 1), _MAX_DECODER_THREADS),
+            batch_snippets=self.batch_snippets,
+            fixed_batch=not bundle.provider.is_cpu,
+        )
+
 
 class ScoreStream(Iterator[SnippetScore]):
     """The scores of one source, snippet by snippet, as they become known: with the offline form, at its end.
@@ -185,67 +177,35 @@ class ScoreStream(Iterator[SnippetScore]):
         bundle: Bundle,
         options: ScoreOptions,
         *,
-        on_encoded: Callable[[SnippetEmbedding], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        manifest = bundle.manifest
-        if not manifest.has_encoders:
+        if not bundle.manifest.has_encoders:
             raise BundleError(
                 f"{bundle.path} has no encoders: it scores features that were made elsewhere, not videos. Use "
                 "avdetect.score_features, or `avdetect evaluate` with a list of features."
             )
-        plan = stream_plan(manifest)
         self.bundle = bundle
-        with ExitStack() as opened:
-            media = opened.enter_context(
-                open_source(
-                    source,
-                    plan,
-                    audio_track=options.audio_track,
-                    start_s=options.start_s,
-                    duration_s=options.duration_s,
-                    decoder_threads=options.decoder_threads or min(3 * (os.cpu_count() or 1), _MAX_DECODER_THREADS),
-                )
-            )
-            assembler = SnippetAssembler(
-                manifest,
-                first_index=int(as_seconds(options.start_s) / plan.hop),
-                has_video=media.info.video_codec is not None,
-                has_audio=media.info.audio_codec is not None,
-            )
-            snippets = opened.enter_context(
-                Ahead(through(media.packets(), assembler), max_items=_SNIPPETS_AHEAD, name="decode")
-            )
-            encoder = SnippetEncoder(
-                manifest,
-                EncoderSessions(bundle.visual, bundle.motion, bundle.audio),
-                batch_snippets=options.batch_snippets,
-                fixed_batch=not bundle.provider.is_cpu,
-            )
-            embeddings = opened.enter_context(
-                Ahead(through(snippets, encoder), max_items=_SNIPPETS_AHEAD, name="encode")
-            )
-            self._media = media
-            self._assembler = assembler
-            self._scores = through(_watched(embeddings, on_encoded), scorer_for(bundle))
-            self._opened = opened.pop_all()
+        self._embeddings = open_embeddings(
+            source, bundle.manifest, bundle.encoders, options.encoding(bundle), on_progress=on_progress
+        )
+        self._scores = through(self._embeddings, scorer_for(bundle))
 
     @property
     def media(self) -> MediaInfo:
         """What the container says of itself."""
-        return self._media.info
+        return self._embeddings.info
 
     @property
     def notes(self) -> tuple[MediaNote, ...]:
         """What the user should know, as far as it has been found out."""
-        loading = tuple(MediaNote("provider", text) for text in self.bundle.notes)
-        return (*loading, *self._media.notes, *self._assembler.notes)
+        return (*(MediaNote("provider", text) for text in self.bundle.notes), *self._embeddings.notes)
 
     def __next__(self) -> SnippetScore:
         return next(self._scores)
 
     def close(self) -> None:
         """End the threads and close the source."""
-        self._opened.close()
+        self._embeddings.close()
 
     def __enter__(self) -> Self:
         return self
@@ -295,10 +255,7 @@ def score(
         UsageError: there are not as many rules as classes, or the options ask for what the source does not have.
     """
     started = time.monotonic()
-    reporter = None if on_progress is None else _Reporter(on_progress, options, started)
-    with ScoreStream(source, Bundle.load() if bundle is None else bundle, options, on_encoded=reporter) as scores:
-        if reporter is not None:
-            reporter.media = scores.media
+    with ScoreStream(source, Bundle.load() if bundle is None else bundle, options, on_progress=on_progress) as scores:
         manifest = scores.bundle.manifest
         names = manifest.class_names
         chosen = [spec.rule for spec in manifest.classes] if rules is None else rules
@@ -328,39 +285,3 @@ def score(
             notes=scores.notes,
             stats=stats,
         )
-
-
-def _watched(
-    embeddings: Iterable[SnippetEmbedding], watch: Callable[[SnippetEmbedding], None] | None
-) -> Iterator[SnippetEmbedding]:
-    """``embeddings``, each shown to ``watch`` as it passes."""
-    for item in embeddings:
-        if watch is not None:
-            watch(item)
-        yield item
-
-
-class _Reporter:
-    """Reports progress by what has been encoded: in the offline form there are no scores until the end."""
-
-    media: MediaInfo
-
-    def __init__(self, on_progress: Callable[[Progress], None], options: ScoreOptions, started: float) -> None:
-        self._on_progress = on_progress
-        self._options = options
-        self._started = self._reported = started
-
-    def __call__(self, item: SnippetEmbedding) -> None:
-        now = time.monotonic()
-        if now - self._reported >= _PROGRESS_INTERVAL_S:
-            self._reported = now
-            done_s = item.span.end_s - self._options.start_s
-            self._on_progress(Progress(done_s, _expected_s(self.media, self._options), now - self._started))
-
-
-def _expected_s(media: MediaInfo, options: ScoreOptions) -> float | None:
-    """How much there is to score, as far as the container tells."""
-    if media.duration_s is None:
-        return options.duration_s
-    rest_s = max(media.duration_s - options.start_s, 0.0)
-    return rest_s if options.duration_s is None else min(rest_s, options.duration_s)

@@ -21,13 +21,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from avdetect.errors import DataError, MediaError
-from avdetect.features.encoders import EncoderSessions, SnippetEmbedding, SnippetEncoder
+from avdetect.features.encoders import EncoderSessions, SnippetEmbedding
+from avdetect.features.encoding import EncodingOptions, open_embeddings
 from avdetect.manifest import Manifest
-from avdetect.media.source import open_source
 from avdetect.sinks.atomic import replacing
-from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.snippets.snippet import stream_plan
-from avdetect.stage import through
 
 __all__ = [
     "EmbeddingStore",
@@ -177,15 +174,9 @@ def embed(video: Path, encoders: Encoders, *, decoder_threads: int = 1) -> Video
     Raises:
         MediaError: it cannot be opened, or nothing of it could be decoded.
     """
-    manifest = encoders.manifest
-    with open_source(video, stream_plan(manifest), decoder_threads=decoder_threads) as media:
-        assembler = SnippetAssembler(
-            manifest,
-            has_video=media.info.video_codec is not None,
-            has_audio=media.info.audio_codec is not None,
-        )
-        snippets = through(media.packets(), assembler)
-        return VideoEmbeddings.collect(list(through(snippets, SnippetEncoder(manifest, encoders.sessions))))
+    options = EncodingOptions(decoder_threads=decoder_threads)
+    with open_embeddings(video, encoders.manifest, encoders.sessions, options) as embeddings:
+        return VideoEmbeddings.collect(list(embeddings))
 
 
 def extract(

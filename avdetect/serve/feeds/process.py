@@ -40,6 +40,7 @@ from avdetect.serve.feeds.messages import (
 from avdetect.serve.logs import relay_logs
 from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.snippets.snippet import Snippet, stream_plan
+from avdetect.stage import through
 
 __all__ = ["run_feed"]
 
@@ -179,11 +180,7 @@ class _Feed:
         try:
             if self._stopping.is_set():
                 source.stop()
-            for item in source.packets():
-                for snippet in assembler.push(item):
-                    self._send(stretch, snippet, source)
-                    self._reached_s = start_s + snippet.span.end_s
-            for snippet in assembler.flush():
+            for snippet in through(source.packets(), assembler):
                 self._send(stretch, snippet, source)
                 self._reached_s = start_s + snippet.span.end_s
             end = source.end

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from avdetect.errors import DataError
-from avdetect.features.encoders import EncoderSessions, SnippetEncoder
-from avdetect.manifest import Manifest
-from avdetect.media.packets import AudioChunk
+from avdetect.features.encoders import EncoderSessions
+from avdetect.features.encoding import EmbeddingStream, EncodingOptions, Samples
 from avdetect.sinks.atomic import replacing
-from avdetect.snippets.assembler import SnippetAssembler
-from avdetect.stage import through
 from avdetect.text.composer import Composition, MixOptions, compose
 from avdetect.text.records import HeardSound, LabelledSound
 from avdetect.timebase import Span
@@ -35,7 +31,6 @@ from avdetect.training.embeddings import Encoders, fingerprint
 __all__ = ["PLAIN", "Scene", "SceneOptions", "audio_only", "encode_samples", "scene_bank"]
 
 _FORMAT = "avdetect-scenes-1"
-_CHUNK_S = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,16 +82,11 @@ def encode_samples(samples: NDArray[np.float32], encoders: Encoders) -> NDArray[
         samples: mono at the rate of the manifest's audio encoder.
         encoders: what ``audio_only`` gave.
     """
-    manifest: Manifest = encoders.manifest
+    manifest = encoders.manifest
     assert manifest.audio is not None
-    rate_hz = manifest.audio.rate_hz
-    chunks = (
-        AudioChunk(Fraction(start, rate_hz), samples[start : start + _CHUNK_S * rate_hz])
-        for start in range(0, len(samples), _CHUNK_S * rate_hz)
-    )
-    assembler = SnippetAssembler(manifest, has_video=False)
-    encoder = SnippetEncoder(manifest, encoders.sessions, batch_snippets=32)
-    return np.stack([snippet.audio for snippet in through(through(chunks, assembler), encoder)])
+    heard = Samples(samples, manifest.audio.rate_hz)
+    with EmbeddingStream(heard, manifest, encoders.sessions, EncodingOptions(batch_snippets=32)) as embeddings:
+        return np.stack([snippet.audio for snippet in embeddings])
 
 
 def scene_bank(
