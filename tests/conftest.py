@@ -4,15 +4,27 @@ import signal
 
 import pytest
 
+from tests.synth import programs
 from tests.synth.media import MediaFactory
 
 
 def pytest_configure() -> None:
-    """Take signals: a shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and children inherit it."""
+    take_signals()
+    programs.put_ffmpeg_on_path()
+
+
+def take_signals() -> None:
+    """A shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and children inherit it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            programs.skip_without(name)
 
 
 @pytest.fixture(scope="session")

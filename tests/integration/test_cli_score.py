@@ -153,7 +153,7 @@ def test_thresholds_and_classes_choose_the_events(clip: Path) -> None:
 def test_standard_input_is_scored() -> None:
     with DEMO.open("rb") as file:
         running = process("score", "-", *SHOTS, "--json", stdin=file)
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=300)
 
     assert running.returncode == 0, err
     document = json.loads(out)
@@ -238,7 +238,7 @@ def test_an_interruption_keeps_what_was_finished(clip: Path, tmp_path: Path) -> 
     assert json.loads(running.stdout.readline())["source"] == str(clip)
 
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=30)
+    _, err = running.communicate(timeout=300)
 
     assert running.returncode == 130, err
     assert err.decode().splitlines()[-1] == "avdetect: interrupted; what was finished is kept."
@@ -258,7 +258,7 @@ def test_a_reader_that_leaves_is_no_error(clip: Path) -> None:
 
 def test_a_terminal_without_blocks_gets_plain_letters(clip: Path) -> None:
     running = process("score", clip, *SHOTS, environment={"PYTHONIOENCODING": "ascii", "COLUMNS": "60"})
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=300)
 
     assert running.returncode == 0, err
     assert "+---" in out.decode("ascii")

@@ -13,12 +13,12 @@ from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event
 from avdetect.media.packets import MediaInfo, MediaNote
 from avdetect.sinks.report import ReportEntry, write_report
-from tests.synth.browser import CHROMEDRIVER, CHROMIUM, Browser, headless_chromium
+from tests.synth.browser import Browser, headless_chromium
 from tests.synth.media import MediaFactory
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="needs chromium and chromedriver"),
+    pytest.mark.needs("chromium"),
 ]
 
 CLASSES = ("gunshot", "scream", "siren")

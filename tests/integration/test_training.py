@@ -97,7 +97,7 @@ def test_two_processes_train_one_network(videos: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -14,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMEDRIVER = shutil.which("chromedriver")
+from tests.synth.programs import CHROMEDRIVER, CHROMIUM
+
 _FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -47,7 +46,7 @@ class Browser:
         """Value that the body of a function gives back; a promise is awaited."""
         return self._send("POST", "execute/sync", {"script": script, "args": []})
 
-    def wait_for(self, condition: str, timeout_s: float = 15.0) -> Any:
+    def wait_for(self, condition: str, timeout_s: float = 90.0) -> Any:
         """Value of an expression, once it is true."""
         end = time.monotonic() + timeout_s
         while not (value := self.run(f"return {condition}")):
@@ -97,7 +96,7 @@ def _request(method: str, url: str, body: object = None) -> Any:
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=60) as answer:
+        with opener.open(request, timeout=180) as answer:
             return json.load(answer)["value"]
     except urllib.error.HTTPError as error:
         with error:

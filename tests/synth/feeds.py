@@ -13,8 +13,10 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.synth.programs import NGINX_RTMP, SYSTEM_PYTHON
+
 LOOPBACK = "127.0.0.1"
-STARTS_WITHIN_S = 20.0
+STARTS_WITHIN_S = 120.0
 
 RTSP_SERVER = """
 import sys
@@ -54,7 +56,7 @@ daemon off;
 master_process off;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
-load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+load_module {module};
 events {{}}
 rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
 """
@@ -198,7 +200,7 @@ def rtmp_server(source: Path, folder: Path) -> Iterator[str]:
     """nginx, to which ffmpeg publishes; the URL."""
     port = free_port()
     config = folder / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, port=port))
+    config.write_text(NGINX.format(module=NGINX_RTMP, folder=folder, port=port))
     url = f"rtmp://{LOOPBACK}:{port}/live/test"
     with running(["nginx", "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")]):
         wait_for_port(port)
@@ -210,7 +212,7 @@ def rtmp_server(source: Path, folder: Path) -> Iterator[str]:
 def rtsp_server(mp4: Path, *, user: str = "", password: str = "") -> Iterator[str]:
     """GStreamer's RTSP server, which plays a file of H.264 and AAC; the URL, without credentials."""
     port = free_port()
-    command = ["/usr/bin/python3", "-c", RTSP_SERVER, str(mp4), str(port), user, password]
+    command = [SYSTEM_PYTHON, "-c", RTSP_SERVER, str(mp4), str(port), user, password]
     with running(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

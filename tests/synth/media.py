@@ -41,7 +41,7 @@ class MediaFactory:
         path = self.folder / name
         if not path.exists():
             command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments), str(path)]
-            subprocess.run(command, check=True, timeout=60)
+            subprocess.run(command, check=True, timeout=300)
         return path
 
     def flash_and_tone(

@@ -25,7 +25,7 @@ def test_findings_come_in_the_order_of_their_sources(jobs: int) -> None:
 
 
 def test_as_many_run_at_once_as_there_are_jobs() -> None:
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=120)
 
     def work(source: str) -> Finding:
         together.wait()

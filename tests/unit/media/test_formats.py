@@ -78,7 +78,7 @@ def test_every_pixel_format_is_read(media: MediaFactory, name: str, pixels: str,
 
 
 def test_interlaced_video_is_read(media: MediaFactory) -> None:
-    video = (*X264, "-flags", "+ilme+ildct", "-top", "1")
+    video = (*X264, "-flags", "+ilme+ildct")
     contents = read(media.flash_and_tone("interlaced.mp4", video=video, video_filter="setfield=tff"))
     assert_event_in_place(contents)
 
@@ -102,12 +102,11 @@ def test_odd_sizes_are_read(media: MediaFactory, size: str) -> None:
 def test_pictures_are_turned_as_ffmpeg_turns_them(media: MediaFactory, degrees: int) -> None:
     left_edge = "drawbox=w=40:c=white:t=fill"
     coded = media.flash_and_tone("edge.mp4", audio=(), duration_s=1, video_filter=left_edge)
-    tag = ("-metadata:s:v", f"rotate={degrees}")
-    path = media.ffmpeg(f"turned{degrees}.mp4", "-i", coded, "-c", "copy", *tag)
+    path = media.ffmpeg(f"turned{degrees}.mp4", "-display_rotation", str(degrees), "-i", coded, "-c", "copy")
     shown = read(media.ffmpeg(f"shown{degrees}.mkv", "-i", path, "-c:v", "ffv1"))
     contents = read(path)
     assert shown.info.rotation == 0
-    assert contents.info.rotation == (-degrees) % 360  # the tag counts the other way round
+    assert contents.info.rotation == (-degrees) % 360  # the option counts the other way round
     assert (contents.info.width, contents.info.height) == (shown.info.width, shown.info.height)
     difference = contents.frames[0].luma.astype(int) - shown.frames[0].luma
     assert np.abs(difference).mean() < 3
@@ -130,7 +129,9 @@ def test_120_pictures_a_second_give_one_for_each_cell(media: MediaFactory) -> No
 def test_variable_frame_rate_keeps_its_times(media: MediaFactory) -> None:
     # 25 pictures in the first second, 5 in each of the next two.
     chosen = "select='lt(t,1)+not(mod(n,5))'"
-    path = media.flash_and_tone("vfr.mp4", video=(*X264, "-vsync", "vfr"), audio=AAC, video_filter=chosen, duration_s=3)
+    path = media.flash_and_tone(
+        "vfr.mp4", video=(*X264, "-fps_mode", "vfr"), audio=AAC, video_filter=chosen, duration_s=3
+    )
     contents = read(path)
     late = contents.times_s[contents.times_s > 1.01]
     assert np.diff(late) == pytest.approx(0.2)

@@ -81,7 +81,7 @@ def test_sound_that_pauses_in_a_transport_stream_leaves_a_hole_and_no_jump(media
 
 def test_a_hole_in_the_video_is_a_gap(media: MediaFactory) -> None:
     path = media.flash_and_tone(
-        "hole.mp4", duration_s=4, audio=(), video=(*X264, "-vsync", "vfr"),
+        "hole.mp4", duration_s=4, audio=(), video=(*X264, "-fps_mode", "vfr"),
         video_filter="select='lt(t,1)+gte(t,3)'",
     )  # fmt: skip
     contents = read(path)

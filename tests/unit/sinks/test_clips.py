@@ -160,7 +160,7 @@ def test_margins_are_cut_short_where_the_source_begins_and_ends(media: MediaFact
 def test_rotation_is_kept(media: MediaFactory, tmp_path: Path) -> None:
     straight = media.flash_and_tone("clip-b-frames.mp4")
     source = media.folder / "clip-turned.mp4"
-    media.ffmpeg(source.name, "-i", straight, "-c", "copy", "-metadata:s:v", "rotate=90")
+    media.ffmpeg(source.name, "-display_rotation", "-90", "-i", straight, "-c", "copy")
 
     (clip,) = cut_clips(source, [EVENT], tmp_path)
 

@@ -26,7 +26,7 @@ from avdetect.serve.feeds.supervisor import FeedAddress, FeedTarget
 from tests.unit.serve.feeds import children
 
 DEMO = Path(avdetect.__file__).parent / "assets" / "demo.mp4"
-DEADLINE_S = 30.0
+DEADLINE_S = 180.0
 QUICK = EngineOptions(first_restart_s=0.05, stop_within_s=2.0, update_interval_s=1.0)
 
 

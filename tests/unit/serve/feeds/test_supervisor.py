@@ -20,7 +20,7 @@ from avdetect.serve.feeds.messages import FromFeed, Stop, StretchBegan, StretchE
 from avdetect.serve.feeds.supervisor import Exited, FeedAddress, FeedProcess, FeedTarget
 from tests.unit.serve.feeds import children
 
-DEADLINE_S = 30.0
+DEADLINE_S = 180.0
 Inbox = queue.SimpleQueue[FromFeed | Exited]
 
 

@@ -20,10 +20,10 @@ from avdetect.serve.sinks.delivery import Dispatcher
 from avdetect.serve.sinks.mqtt import MqttSink
 from avdetect.serve.sinks.mqtt_topics import Topics
 from avdetect.serve.store import Store
-from tests.synth.brokers import MOSQUITTO, Mosquitto, Subscriber, free_port, retained, wait_until
+from tests.synth.brokers import Mosquitto, Subscriber, free_port, retained, wait_until
 from tests.synth.reports import a_gap, an_event
 
-pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="needs mosquitto")
+pytestmark = pytest.mark.needs("mosquitto")
 
 FAST = {"first_retry_s": 0.01, "max_retry_s": 0.1}
 

@@ -96,7 +96,7 @@ def test_nothing_but_clips_and_pictures_can_be_had(service: LiveService, path: s
     address = urlsplit(service.url)
     assert address.hostname is not None
     # By hand, for a client library would tidy up the path.
-    with socket.create_connection((address.hostname, address.port or 0), timeout=5) as connection:
+    with socket.create_connection((address.hostname, address.port or 0), timeout=60) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
 

