@@ -18,7 +18,7 @@ from avdetect.errors import OutputError
 from avdetect.evaluation.event_metrics import F1_IOUS
 from avdetect.evaluation.ranking import PrecisionRecall
 from avdetect.evaluation.result import Evaluation
-from avdetect.sinks.atomic import replacing
+from avdetect.files import replacing
 from avdetect.timebase import Span
 
 _MAX_CURVE_POINTS = 400

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from avdetect.errors import OutputError, SoundIndexError
+from avdetect.files import replacing
 from avdetect.search.catalogue import (
     CATALOGUE_NAME,
     DATA_TYPE,
@@ -27,7 +28,6 @@ from avdetect.search.catalogue import (
     stored_path,
 )
 from avdetect.search.corpus import marked_salience
-from avdetect.sinks.atomic import replacing
 from avdetect.sinks.ownership import own
 from avdetect.text.scoring import SoundTrace
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from avdetect.errors import MediaError, OutputError
 from avdetect.events.event import Event
-from avdetect.sinks.atomic import replacing
+from avdetect.files import replacing
 from avdetect.timebase import Span, as_seconds
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Protocol, Self, TextIO
 
 from avdetect.errors import OutputError, UsageError
 from avdetect.events.event import Event, Modality
-from avdetect.sinks.atomic import replacing
+from avdetect.files import replacing
 
 
 def round_time(seconds: float) -> float:

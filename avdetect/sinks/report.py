@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from avdetect.errors import OutputError
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event
+from avdetect.files import replacing
 from avdetect.media.packets import MediaInfo, MediaNote
-from avdetect.sinks.atomic import replacing
 
 _SCRIPTS = ("live/canvas.js", "report/series.js", "report/plot.js", "report/report.js")
 """The first is a module of the live page's; here all are one plain script, which exports nothing."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from avdetect.errors import OutputError, ScoresError, UsageError
 from avdetect.events.curve import ScoreCurve
-from avdetect.sinks.atomic import replacing
+from avdetect.files import replacing
 from avdetect.sinks.score_table import (
     ORDER_TOLERANCE_S,
     common_classes,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import OutputError, UsageError
-from avdetect.sinks.atomic import replacing
+from avdetect.files import replacing
 from avdetect.text.composer import MixOptions, compose, draw_story, moments_of
 from avdetect.text.phrases import tell
 from avdetect.text.records import LabelledSound

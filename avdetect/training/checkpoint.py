@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from avdetect.errors import CheckpointError, UsageError
+from avdetect.files import replacing
 from avdetect.models.alignment import AlignmentConfig, AlignmentNet
 from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
-from avdetect.sinks.atomic import replacing
 
 __all__ = [
     "AlignmentCheckpoint",

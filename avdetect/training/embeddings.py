@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from avdetect.errors import DataError, MediaError
 from avdetect.features.encoders import EncoderSessions, SnippetEmbedding
 from avdetect.features.encoding import EncodingOptions, open_embeddings
+from avdetect.files import replacing
 from avdetect.manifest import Manifest
-from avdetect.sinks.atomic import replacing
 
 __all__ = [
     "EmbeddingStore",

@@ -16,8 +16,8 @@ from pytorch_lightning.callbacks import Callback
 
 from avdetect.errors import OutputError
 from avdetect.evaluation.ranking import average_precision, frame_scores, frames_inside
+from avdetect.files import replacing
 from avdetect.labels.videos import LabelledVideo
-from avdetect.sinks.atomic import replacing
 
 __all__ = ["EpochReport", "MetricsLog", "TrainingObserver", "TrainingPlan", "ValidationMetrics", "ValidationScores"]
 

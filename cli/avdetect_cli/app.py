@@ -5,8 +5,8 @@
     2    misuse: an option or a combination of them that cannot be obeyed
     130  interrupted; what was finished is kept
 
-Nothing heavy is imported here or at the top of a command's module, so that ``--help`` is instant. That is also why
-the help is typer's plain one: drawing it with rich takes twice as long.
+Only the command that is named is imported (``lazy.py``), so that ``--help`` is instant. That is also why the help is
+typer's plain one: drawing it with rich takes twice as long.
 """
 
 from __future__ import annotations
@@ -15,34 +15,13 @@ import gc
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command_name
-from typer.models import CommandInfo
 
 from avdetect.errors import AvdetectError, UsageError
-from avdetect_cli.commands.bundle import show, verify
-from avdetect_cli.commands.calibrate import calibrate
-from avdetect_cli.commands.compose import compose
-from avdetect_cli.commands.config import check, init
-from avdetect_cli.commands.demo import demo
-from avdetect_cli.commands.doctor import doctor
-from avdetect_cli.commands.evaluate import evaluate
-from avdetect_cli.commands.evaluate_text import evaluate_text
-from avdetect_cli.commands.events import events
-from avdetect_cli.commands.export import export, import_checkpoint
-from avdetect_cli.commands.extract import extract
-from avdetect_cli.commands.index import index
-from avdetect_cli.commands.labels import export_labels
-from avdetect_cli.commands.query import query
-from avdetect_cli.commands.score import score
-from avdetect_cli.commands.serve import serve
-from avdetect_cli.commands.train import train
-from avdetect_cli.commands.train_text import train_text
-from avdetect_cli.commands.watch import watch
+from avdetect_cli.lazy import Entry, LazyCommands
 
 __all__ = ["app", "main"]
 
@@ -52,8 +31,101 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 _DEBUG_VARIABLE = "AVDETECT_DEBUG"
 
 
-class _Cli(TyperGroup):
-    """Turns every error into a sentence on stderr and an exit code."""
+class _Command(TyperCommand):
+    """A command whose plain help lists its options under headings, as rich's help would."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections[getattr(parameter, "rich_help_panel", None) or kind].append(record)
+        for heading in sorted(sections, key=lambda heading: heading == "Options"):  # the general ones last
+            with formatter.section(heading):
+                formatter.write_dl(sections[heading])
+
+
+class _Group(TyperGroup):
+    """A group that lists its commands without importing them."""
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        if isinstance(self.commands, LazyCommands):
+            with formatter.section("Commands"):
+                formatter.write_dl(self.commands.summaries())
+
+
+def _group(name: str, summary: str, entries: dict[str, Entry]) -> TyperGroup:
+    commands = LazyCommands(entries, _Command)
+    group = _Group(name=name, help=summary, no_args_is_help=True, rich_markup_mode=None)
+    group.commands = commands
+    return group
+
+
+_COMMANDS: dict[str, Entry | TyperGroup] = {
+    "score": Entry("score:score", "Find the events of videos and sound files."),
+    "events": Entry("score:events", "Decide events again from saved scores."),
+    "query": Entry("query:query", "Find where in recordings something is heard, in your own words."),
+    "index": Entry("query:index", "Hear recordings once, so that `avdetect query` answers at once."),
+    "evaluate": Entry("evaluate:evaluate", "Measure how good a detector is."),
+    "calibrate": Entry("evaluate:calibrate", "Fit probabilities and thresholds to an allowance of false alarms."),
+    "watch": Entry("live:watch", "Watch one live source: what happens, as it happens."),
+    "serve": Entry("live:serve", "Watch many live feeds: keep events with clips, send them on, show a page."),
+    "demo": Entry("score:demo", "Score the real clip that ships with the package."),
+    "extract": Entry("train:extract", "Make the embeddings of videos, those that the detector will see."),
+    "train": Entry("train:train", "Train a detector for your own events, from videos that are labelled as a whole."),
+    "export": Entry("bundle:export", "Make a bundle: of a trained network, of words, or of both."),
+    "import-checkpoint": Entry(
+        "bundle:import_checkpoint",
+        "Make a bundle of published MACIL-SD weights: the offline form, which scores features.",
+    ),
+    "compose": Entry(
+        "train:compose",
+        "Compose long tracks of short sounds, with timed descriptions and a story each, to train or to measure with.",
+    ),
+    "train-text": Entry(
+        "train:train_text", "Train an alignment of sound and text, from sounds with captions and recordings with texts."
+    ),
+    "evaluate-text": Entry(
+        "evaluate:evaluate_text",
+        "Measure how good an alignment is: retrieval, order, localisation, false finds and classes, as far as the "
+        "manifest says.",
+    ),
+    "doctor": Entry("bundle:doctor", "Say what is installed, what is missing, how to get it."),
+    "bundle": _group(
+        "bundle",
+        "Look into a model bundle, or check it.",
+        {
+            "show": Entry("bundle:show", "Show what a bundle is: classes and their rules, graphs, latency, origins."),
+            "verify": Entry("bundle:verify", "Check every file of a bundle against the size and hash in its manifest."),
+        },
+    ),
+    "labels": _group(
+        "labels",
+        "What was confirmed and dismissed on the page.",
+        {
+            "export": Entry(
+                "live:export_labels", "Make a training manifest of the events that were confirmed and dismissed."
+            )
+        },
+    ),
+    "config": _group(
+        "config",
+        "Begin a configuration of `serve`, or check it.",
+        {
+            "init": Entry("live:init", "Write a configuration with every setting explained."),
+            "check": Entry("live:check", "Say what is wrong with a configuration, or what it comes to."),
+        },
+    ),
+}
+
+
+class _Cli(_Group):
+    """All commands; turns every error into a sentence on stderr and an exit code."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = LazyCommands(_COMMANDS, _Command)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -75,21 +147,6 @@ class _Cli(TyperGroup):
             if type(error).__module__.partition(".")[0] in ("typer", "click"):  # misuse, which typer explains itself
                 raise
             raise _bug(error, ctx) from error
-
-
-class _Command(TyperCommand):
-    """A command whose plain help lists its options under headings, as rich's help would."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                sections[getattr(parameter, "rich_help_panel", None) or kind].append(record)
-        for heading in sorted(sections, key=lambda heading: heading == "Options"):  # the general ones last
-            with formatter.section(heading):
-                formatter.write_dl(sections[heading])
 
 
 def _stop(message: str, code: int) -> typer.Exit:
@@ -117,7 +174,7 @@ def _silence_stdout() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import version  # takes longer than help itself
 
         typer.echo(f"avdetect {version('avdetect')}")
         raise typer.Exit
@@ -130,90 +187,6 @@ Examples:
   avdetect query videos/ "glass breaks"
                                 find what you can tell in words
   avdetect doctor               what is installed, what is missing
-"""
-
-_EXAMPLES_OF_SCORE = """\b
-Examples:
-  avdetect score video.mp4
-  avdetect score video.mp4 --report video.html
-  avdetect score videos/ --jobs 2 --format csv -o events.csv
-  avdetect score "cam*/**/*.mkv" --json --quiet > results.jsonl
-  avdetect score video.mp4 --threshold 0.6 --threshold gunshot=0.4
-  avdetect score video.mp4 --scores video.npz
-  ffmpeg -i rtsp://camera/1 -t 60 -c copy -f mpegts - | avdetect score -
-
-Exit codes: 0 done, 1 some input failed, 2 misuse, 130 interrupted.
-"""
-
-_EXAMPLES_OF_EVENTS = """\b
-Examples:
-  avdetect score video.mp4 --scores video.npz
-  avdetect events video.npz --threshold 0.3 --merge-gap 3
-  avdetect events video.npz --classes siren,crash --format srt -o video.srt
-"""
-
-_EXAMPLES_OF_INDEX = """\b
-Examples:
-  avdetect index videos/
-  avdetect index cam1/ cam2/ -o footage.index --jobs 2
-  avdetect query videos/ "glass breaks"
-"""
-
-_EXAMPLES_OF_QUERY = """\b
-Examples:
-  avdetect query videos/ "glass breaks"
-  avdetect query footage.index "a dog barks, then glass breaks" --order --within 1:00
-  avdetect query videos/ "$(cat story.txt)" --report found.html
-  avdetect query videos/ "a siren" --json | jq .places
-
-Nothing found is an answer too (exit code 0), and says how near the best came.
-"""
-
-_EXAMPLES_OF_EVALUATE = """\b
-Examples:
-  avdetect evaluate bundle/ val.jsonl --page val.html --scores val.npz
-  avdetect evaluate val.npz val.jsonl --bundle bundle/ --json
-"""
-
-_EXAMPLES_OF_CALIBRATE = """\b
-Examples:
-  avdetect calibrate bundle/ val.jsonl --false-alarms-per-hour 1 -o calibrated/
-"""
-
-_EXAMPLES_OF_TRAIN = """\b
-Examples:
-  avdetect train videos/ -o run/              a folder per class, one of them called normal
-  avdetect train train.csv --val val.csv -o run/
-  avdetect train train.csv -o run/ --set recipe.epochs=30 --resume
-  avdetect export run/checkpoint.safetensors -o mine/
-  avdetect score video.mp4 --bundle mine/
-"""
-
-_EXAMPLES_OF_WATCH = """\b
-Examples:
-  avdetect watch rtsp://camera/stream
-  avdetect watch 'rtsp://${USER_NAME}:${PASSWORD}@camera/stream' --clips clips/
-  avdetect watch video.mp4 --realtime
-  avdetect watch /dev/video0 --input-format v4l2
-  arecord -t raw -f S16_LE -r 16000 | avdetect watch - --input-format s16le --audio-rate 16000 --json
-"""
-
-_EXAMPLES_OF_COMPOSE = """\b
-Examples:
-  avdetect compose sounds.jsonl -o tracks/
-  avdetect compose sounds.jsonl -o tracks/ --split val --tracks 100 --duration 60 --sounds 3 --seed 1
-"""
-
-_EXAMPLES_OF_TRAIN_TEXT = """\b
-Examples:
-  avdetect train-text sounds.jsonl -o run/
-  avdetect train-text sounds.jsonl -o run/ --leave-out siren,glass --set recipe.stage_a_steps=1000
-"""
-
-_EXAMPLES_OF_EVALUATE_TEXT = """\b
-Examples:
-  avdetect evaluate-text run/alignment.safetensors tracks/tracks.jsonl
-  avdetect evaluate-text bundle/ sounds.jsonl --prompts prompts.json --json
 """
 
 app = typer.Typer(
@@ -245,57 +218,8 @@ def _common(
         os.environ[_DEBUG_VARIABLE] = "1"  # for the threads that score
 
 
-app.command(cls=_Command, epilog=_EXAMPLES_OF_SCORE, no_args_is_help=True)(score)
-app.command(cls=_Command, epilog=_EXAMPLES_OF_EVENTS, no_args_is_help=True)(events)
-app.command(cls=_Command, epilog=_EXAMPLES_OF_QUERY, no_args_is_help=True)(query)
-app.command(cls=_Command, epilog=_EXAMPLES_OF_INDEX, no_args_is_help=True)(index)
-app.command(cls=_Command, epilog=_EXAMPLES_OF_EVALUATE, no_args_is_help=True)(evaluate)
-app.command(cls=_Command, epilog=_EXAMPLES_OF_CALIBRATE, no_args_is_help=True)(calibrate)
-app.command(cls=_Command, epilog=_EXAMPLES_OF_WATCH, no_args_is_help=True)(watch)
-app.command(cls=_Command, no_args_is_help=True)(serve)
-app.command(cls=_Command)(demo)
-app.command(cls=_Command)(extract)
-app.command(cls=_Command, epilog=_EXAMPLES_OF_TRAIN, no_args_is_help=True)(train)
-app.command(cls=_Command)(export)
-app.command("import-checkpoint", cls=_Command)(import_checkpoint)
-app.command(cls=_Command, epilog=_EXAMPLES_OF_COMPOSE, no_args_is_help=True)(compose)
-app.command("train-text", cls=_Command, epilog=_EXAMPLES_OF_TRAIN_TEXT, no_args_is_help=True)(train_text)
-app.command("evaluate-text", cls=_Command, epilog=_EXAMPLES_OF_EVALUATE_TEXT, no_args_is_help=True)(evaluate_text)
-app.command(cls=_Command)(doctor)
-
-_bundle = typer.Typer(help="Look into a model bundle, or check it.", rich_markup_mode=None, no_args_is_help=True)
-_bundle.command(cls=_Command)(show)
-_bundle.command(cls=_Command)(verify)
-app.add_typer(_bundle, name="bundle")
-
-_labels = typer.Typer(help="What was confirmed and dismissed on the page.", rich_markup_mode=None, no_args_is_help=True)
-_labels.command("export", cls=_Command)(export_labels)
-app.add_typer(_labels, name="labels")
-
-_config = typer.Typer(
-    help="Begin a configuration of `serve`, or check it.", rich_markup_mode=None, no_args_is_help=True
-)
-_config.command(cls=_Command)(init)
-_config.command(cls=_Command)(check)
-app.add_typer(_config, name="config")
-
-
 def main() -> None:
     """The console script."""
     # Imports make some hundred thousand objects, which stay: looking through them every 700 is a tenth of a short run.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    _leave_out_all_but(sys.argv[1:2])
     app()
-
-
-def _leave_out_all_but(names: Sequence[str]) -> None:
-    """Where one command is named, do not let typer build the others: that takes 3 ms each."""
-    command = [entry for entry in app.registered_commands if _name_of(entry) in names]
-    group = [entry for entry in app.registered_groups if entry.name in names]
-    if command or group:
-        app.registered_commands, app.registered_groups = command, group
-
-
-def _name_of(command: CommandInfo) -> str:
-    """As typer calls it."""
-    return command.name or get_command_name(command.callback.__name__ if command.callback else "")

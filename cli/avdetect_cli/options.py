@@ -1,20 +1,14 @@
-"""The options that several commands share, and what they mean together."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from avdetect_cli.values import parse_classes, parse_thresholds
-
-if TYPE_CHECKING:
-    from avdetect.manifest import EventRule, Manifest
-    from avdetect.runtime.prompts import Prompt
+from avdetect_cli import tasks
 
 __all__ = [
     "OUTPUTS_PANEL",
@@ -23,11 +17,12 @@ __all__ = [
     "ClipsOption",
     "CooldownOption",
     "DeviceOption",
-    "EventChoices",
     "FormatName",
     "FormatOption",
+    "JobsOption",
     "JsonFileOption",
     "JsonOption",
+    "ManifestArgument",
     "MergeGapOption",
     "MinDurationOption",
     "OneJsonOption",
@@ -36,8 +31,8 @@ __all__ = [
     "QuietOption",
     "ReportOption",
     "ScoresOption",
+    "SplitOption",
     "ThresholdOption",
-    "chosen_prompts",
 ]
 
 _EVENTS = "What counts as an event"
@@ -57,15 +52,8 @@ class FormatName(StrEnum):
 
 def _complete_classes(incomplete: str) -> list[str]:
     """The last name of ``a,b,c`` that is being typed, from the embedded bundle."""
-    from avdetect.errors import BundleError
-    from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-
     done, comma, _ = incomplete.rpartition(",")
-    try:
-        names = read_manifest(default_bundle_path()).class_names
-    except BundleError:
-        return []
-    return [done + comma + name for name in names]
+    return [done + comma + name for name in tasks.choices.embedded_classes()]
 
 
 def _complete_device() -> list[str]:
@@ -203,66 +191,24 @@ DeviceOption = Annotated[
 ]
 
 
-def chosen_prompts(texts: Sequence[str]) -> tuple[Prompt, ...]:
-    """What ``--prompt`` asks for.
-
-    Raises:
-        UsageError: one is no prompt.
-    """
-    if not texts:
-        return ()
-    from avdetect.runtime.prompts import parse_prompts  # only when asked: it takes time to import
-
-    return parse_prompts(texts)
+ManifestArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MANIFEST",
+        help="What happens in the videos: a manifest as for training, with times if known.",
+    ),
+]
 
 
-@dataclass(frozen=True, slots=True)
-class EventChoices:
-    """What the operator wants of the event decoder; ``None`` leaves the bundle's value."""
+class Split(StrEnum):
+    """As manifests name them."""
 
-    threshold: float | None
-    per_class: dict[str, float]
-    only: list[str] | None
-    min_duration_s: float | None
-    merge_gap_s: float | None
-    cooldown_s: float | None
+    TRAIN = "train"
+    VAL = "val"
 
-    @staticmethod
-    def parse(
-        threshold: Sequence[str],
-        classes: str | None,
-        min_duration: float | None,
-        merge_gap: float | None,
-        cooldown: float | None,
-    ) -> EventChoices:
-        """From the options.
 
-        Raises:
-            UsageError: a threshold is no probability, or no class is named.
-        """
-        shared, per_class = parse_thresholds(threshold)
-        return EventChoices(shared, per_class, parse_classes(classes), min_duration, merge_gap, cooldown)
-
-    def on_thresholds(self, classes: Sequence[str], manifest: Manifest) -> dict[str, float]:
-        """The probability at which an event opens, for each class whose events are wanted."""
-        rules = zip(classes, self.rules(classes, manifest), strict=True)
-        return {name: rule.on for name, rule in rules if rule is not None}
-
-    def rules(self, classes: Sequence[str], manifest: Manifest) -> list[EventRule | None]:
-        """The rules for ``classes``: the manifest's, with the choices laid over.
-
-        Raises:
-            UsageError: a class is unknown.
-        """
-        from avdetect.events.rules import rules_for, with_overrides
-
-        return with_overrides(
-            rules_for(classes, manifest),
-            classes,
-            threshold=self.threshold,
-            per_class=self.per_class,
-            only=self.only,
-            min_duration_s=self.min_duration_s,
-            merge_gap_s=self.merge_gap_s,
-            cooldown_s=self.cooldown_s,
-        )
+SplitOption = Annotated[
+    Split | None,
+    typer.Option("--split", help="Only the videos of this split of MANIFEST.", show_default="all"),
+]
+JobsOption = Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="How many videos to score at once.")]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
 
 from avdetect.errors import UsageError
 
-__all__ = ["parse_classes", "parse_thresholds", "parse_time", "show_duration", "show_speed", "show_time"]
+__all__ = ["check_installed", "parse_classes", "parse_settings", "parse_thresholds", "parse_time"]
 
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)")
 
@@ -66,21 +69,37 @@ def parse_classes(text: str | None) -> list[str] | None:
     return names
 
 
-def show_time(seconds: float) -> str:
-    """``m:ss.mmm``, with hours before it where there are any."""
-    total_ms = round(seconds * 1000)
-    sign = "-" if total_ms < 0 else ""
-    whole_s, ms = divmod(abs(total_ms), 1000)
-    return f"{sign}{show_duration(whole_s)}.{ms:03}"
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Nested values from ``recipe.epochs=30``; each is a TOML value, or text where it is none.
+
+    Raises:
+        UsageError: one is not KEY=VALUE, or a key is a section already.
+    """
+    nested: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not all(key.split(".")):
+            raise UsageError(f"--set {setting!r}: write KEY=VALUE, as in --set recipe.epochs=30.")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = None if text == "none" else text
+        *sections, last = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise UsageError(f"--set {setting!r}: {section} was set to a value before.")
+        place[last] = value
+    return nested
 
 
-def show_duration(seconds: float) -> str:
-    """``m:ss``, with hours before it where there are any."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def check_installed(*packages: str) -> None:
+    """Say what to install when a package of training is not there.
 
-
-def show_speed(factor: float) -> str:
-    """``0.85x``, ``8.5x``, ``850x``: two or more digits that mean something."""
-    return f"{factor:.2f}x" if factor < 1 else f"{factor:.1f}x" if factor < 100 else f"{factor:.0f}x"
+    Raises:
+        UsageError: one is missing.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise UsageError(f"this needs {', '.join(missing)}: pip install 'avdetect[train]'.")

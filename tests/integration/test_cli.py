@@ -144,7 +144,7 @@ def test_saved_scores_that_are_not_there_are_exit_code_1() -> None:
 
 
 def test_a_bug_is_called_one_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avdetect.runtime.bundle_files.read_manifest", lambda _: 1 / 0)
+    monkeypatch.setattr("avdetect_cli.tasks.bundles.read_manifest", lambda _: 1 / 0)
 
     result = run("bundle", "show", expect=1)
 
@@ -153,7 +153,7 @@ def test_a_bug_is_called_one_without_a_traceback(monkeypatch: pytest.MonkeyPatch
 
 
 def test_who_debugs_sees_the_bug_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avdetect.runtime.bundle_files.read_manifest", lambda _: 1 / 0)
+    monkeypatch.setattr("avdetect_cli.tasks.bundles.read_manifest", lambda _: 1 / 0)
     monkeypatch.setenv("AVDETECT_DEBUG", "1")
 
     assert isinstance(run("bundle", "show", expect=1).exception, ZeroDivisionError)

@@ -12,11 +12,11 @@ from pathlib import Path
 from av.video.stream import VideoStream
 
 from avdetect.errors import AvdetectError
+from avdetect.files import replacing
 from avdetect.media.packet_ring import PacketRing
 from avdetect.media.packets import MediaInfo
 from avdetect.media.thumbnail import thumbnail
 from avdetect.serve.feeds.messages import ClipCut, CutClip
-from avdetect.sinks.atomic import replacing
 from avdetect.sinks.clips import write_clip
 from avdetect.timebase import Span
 

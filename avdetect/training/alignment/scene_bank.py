@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from avdetect.errors import DataError
 from avdetect.features.encoders import EncoderSessions
 from avdetect.features.encoding import EmbeddingStream, EncodingOptions, Samples
-from avdetect.sinks.atomic import replacing
+from avdetect.files import replacing
 from avdetect.text.composer import Composition, MixOptions, compose
 from avdetect.text.records import HeardSound, LabelledSound
 from avdetect.timebase import Span

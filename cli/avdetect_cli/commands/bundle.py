@@ -1,22 +1,159 @@
-"""``avdetect bundle``: looks into a model bundle, or checks it."""
+"""``avdetect export``, ``import-checkpoint``, ``bundle`` and ``doctor``: bundles, and what is installed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from avdetect.manifest import Manifest
+from avdetect.errors import UsageError
+from avdetect_cli import tasks
+from avdetect_cli.options import QuietOption
+from avdetect_cli.values import check_installed, parse_classes
 
-__all__ = ["show", "verify"]
+__all__ = ["doctor", "export", "import_checkpoint", "show", "verify"]
 
+_DETECTOR = "The detector, where a CHECKPOINT is given"
+_WORDS = "What it understands"
+
+
+class Weights(StrEnum):
+    """How matrices are stored."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
+_Output = Annotated[Path, typer.Option("--output", "-o", metavar="BUNDLE", help="The bundle's folder.")]
+_Weights = Annotated[
+    Weights,
+    typer.Option("--weights", help="How weights are stored; float16 halves their size.", rich_help_panel=_DETECTOR),
+]
 _Path = Annotated[
     Path | None,
     typer.Argument(metavar="[PATH]", help="A bundle's folder or a .zip of one.", show_default="the embedded one"),
 ]
+
+
+def export(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="CHECKPOINT", help="What `avdetect train` wrote.", show_default="the detector of the base"
+        ),
+    ] = None,
+    *,
+    output: _Output,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base",
+            metavar="BUNDLE",
+            help="What the rest comes from: encoders, alignment, prompts.",
+            show_default="the embedded one",
+        ),
+    ] = None,
+    weights: _Weights = Weights.FLOAT32,
+    left_context: Annotated[
+        int | None,
+        typer.Option(
+            "--left-context",
+            metavar="SNIPPETS",
+            min=0,
+            help="How far back to look.",
+            show_default="as trained",
+            rich_help_panel=_DETECTOR,
+        ),
+    ] = None,
+    lookahead: Annotated[
+        int | None,
+        typer.Option(
+            "--lookahead",
+            metavar="SNIPPETS",
+            min=0,
+            help="How far ahead to look, which is the latency.",
+            show_default="as trained",
+            rich_help_panel=_DETECTOR,
+        ),
+    ] = None,
+    prompt: Annotated[
+        list[str],
+        typer.Option(
+            "--prompt",
+            "-p",
+            metavar="PHRASE|NAME=PHRASE",
+            help="Put the sound that these words tell of into the bundle, as a class called by the phrase or by NAME; "
+            "may be repeated, with the same NAME for other words for the same.",
+            rich_help_panel=_WORDS,
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    keep_text_encoder: Annotated[
+        bool,
+        typer.Option(
+            "--keep-text-encoder",
+            help="Also with --prompt keep what new words are understood with (24 MB), for further prompts and queries.",
+            rich_help_panel=_WORDS,
+        ),
+    ] = False,
+    alignment: Annotated[
+        Path | None,
+        typer.Option(
+            "--alignment",
+            metavar="FILE",
+            help="What `avdetect train-text` wrote; its text encoder comes with it.",
+            show_default="the base's",
+            rich_help_panel=_WORDS,
+        ),
+    ] = None,
+    not_anomaly: Annotated[
+        str | None,
+        typer.Option("--not-anomaly", metavar="A,B", help="Classes that do not count towards the anomaly score."),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", show_default="that of the folder")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Make a bundle: of a trained network, of words, or of both.
+
+    Graphs are checked against the networks before they are written. A bundle with --prompt finds what the words say on
+    machines that have no text encoder; to put prompts into a bundle, torch is not needed.
+    """
+    if checkpoint is None and alignment is None and not prompt:
+        raise UsageError("there is nothing to export: give a CHECKPOINT, --alignment or --prompt.")
+    if checkpoint is not None or alignment is not None:
+        check_installed("torch", "onnx", "safetensors")
+    if alignment is not None:
+        check_installed("sentence_transformers", "tokenizers")
+    tasks.bundles.export(
+        checkpoint,
+        output,
+        base=base,
+        weights=weights.value,
+        left_context_snippets=left_context,
+        lookahead_snippets=lookahead,
+        prompts=tasks.choices.chosen_prompts(prompt),
+        keep_text_encoder=keep_text_encoder,
+        alignment=alignment,
+        not_anomaly=parse_classes(not_anomaly) or (),
+        name=name,
+        quiet=quiet,
+    )
+
+
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict that the published MACIL-SD code saved.")],
+    output: _Output,
+    weights: _Weights = Weights.FLOAT32,
+    quiet: QuietOption = False,
+) -> None:
+    """Make a bundle of published MACIL-SD weights: the offline form, which scores features.
+
+    Nothing in the file is executed. The bundle has no encoders, so it scores no videos but I3D and VGGish features of
+    them: with `avdetect evaluate`, or avdetect.score_features in Python.
+    """
+    check_installed("torch", "onnx", "safetensors")
+    tasks.bundles.import_checkpoint(file, output, weights=weights.value, quiet=quiet)
 
 
 def show(
@@ -24,96 +161,17 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="The manifest itself.")] = False,
 ) -> None:
     """Show what a bundle is: classes and their rules, graphs, latency, origins."""
-    from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-
-    location = default_bundle_path() if path is None else path
-    manifest = read_manifest(location)
-    if json:
-        typer.echo(manifest.model_dump_json(indent=2))
-    else:
-        typer.echo("\n".join(_describe(location, manifest)))
+    tasks.bundles.show_bundle(path, json=json)
 
 
 def verify(path: _Path = None) -> None:
     """Check every file of a bundle against the size and hash in its manifest."""
-    from avdetect.runtime import bundle_files
-
-    location = bundle_files.default_bundle_path() if path is None else path
-    entries = bundle_files.verify(location)
-    total = sum(entry.size for entry in entries)
-    typer.echo(f"{location}: {len(entries)} files, {_megabytes(total)}, all as the manifest says.")
+    tasks.bundles.verify_bundle(path)
 
 
-def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
-    yield f"{manifest.name} {manifest.version}, {manifest.created}"
-    yield f"  at         {location}"
-    yield f"  size       {_megabytes(sum(entry.size for entry in manifest.files))} in {len(manifest.files)} files"
-    yield f"  hop        {manifest.hop_s:g} s"
-    yield f"  latency    {_latency(manifest)}"
-    yield f"  hears      {_hears(manifest)}"
-    yield f"  sees       {_sees(manifest)}"
-    yield f"  words      {_words(manifest)}"
-    yield ""
-    rows = [(spec.name, spec.rule, "yes" if spec.anomaly else "no") for spec in manifest.classes]
-    if manifest.alignment is not None and manifest.takes_prompts:
-        rows.append(("(prompts)", manifest.alignment.prompt_rule, "yes"))
-    width = max(len("class"), *(len(name) for name, _, _ in rows))
-    yield f"  {'class':<{width}}    on   off  at least  merges within  cooldown  anomaly"
-    for name, rule, anomaly in rows:
-        yield (
-            f"  {name:<{width}}  {rule.on:.2f}  {rule.off:.2f}  {rule.min_duration_s:>6.2f} s  "
-            f"{rule.merge_gap_s:>11.2f} s  {rule.cooldown_s:>6.2f} s  {anomaly}"
-        )
-    if manifest.prompted_classes:
-        yield ""
-        yield "  Told in words, and found by their sound:"
-        for spec in manifest.prompted_classes:
-            phrases = spec.prompt.phrases if spec.prompt is not None else ()
-            yield f"  {spec.name:<{width}}  {' / '.join(phrases)}"
-    if manifest.calibration:
-        yield ""
-        yield f"  {manifest.calibration}"
-    if manifest.licences:
-        yield ""
-        yield from (f"  {notice}" for notice in manifest.licences)
+def doctor(json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
+    """Say what is installed, what is missing, how to get it.
 
-
-def _latency(manifest: Manifest) -> str:
-    if manifest.detector.form == "offline":
-        return "all of a file: its scores are known at its end"
-    latency = f"{manifest.latency_s:g} s lookahead"
-    if manifest.alignment is None or manifest.prompted_classes or not manifest.takes_prompts:
-        return latency
-    with_prompts_s = max(manifest.latency_s, float(manifest.alignment.lookahead_snippets * manifest.hop))
-    return f"{latency}; {with_prompts_s:g} s with prompts"
-
-
-def _hears(manifest: Manifest) -> str:
-    audio = manifest.audio
-    if audio is None:
-        return "nothing"
-    return f"{audio.window_samples / audio.rate_hz:.3g} s windows at {audio.rate_hz / 1000:g} kHz, {audio.graph}"
-
-
-def _sees(manifest: Manifest) -> str:
-    parts = []
-    if manifest.appearance is not None:
-        visual = manifest.appearance
-        count = visual.frames_per_snippet
-        parts.append(f"{count} picture{'' if count == 1 else 's'} of {visual.width}x{visual.height}, {visual.graph}")
-    if manifest.motion is not None:
-        motion = manifest.motion
-        parts.append(f"motion in {motion.cells_per_snippet} of {motion.width}x{motion.height}, {motion.graph}")
-    return "; ".join(parts) or "nothing"
-
-
-def _words(manifest: Manifest) -> str:
-    if manifest.alignment is None:
-        return "none: it has no alignment of sound and text"
-    if manifest.text is None or not manifest.takes_prompts:
-        return "those of its prompts; it has no text encoder for others"
-    return f"any, by {manifest.text.name}, {manifest.text.graph}"
-
-
-def _megabytes(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:.1f} MB"
+    Exit code 1 if something is broken that scoring needs.
+    """
+    tasks.checks.doctor(json=json)

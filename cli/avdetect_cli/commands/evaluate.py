@@ -1,49 +1,44 @@
-"""``avdetect evaluate``: how good a detector is."""
+"""``avdetect evaluate``, ``calibrate`` and ``evaluate-text``: how good a model is, and thresholds that fit."""
 
 from __future__ import annotations
 
-import json as json_text
-from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from avdetect.errors import OutputError, UsageError
+from avdetect_cli import tasks
 from avdetect_cli.options import (
     OUTPUTS_PANEL,
+    BundleOption,
     DeviceOption,
+    JobsOption,
     JsonFileOption,
+    ManifestArgument,
     OneJsonOption,
     QuietOption,
+    SplitOption,
 )
 
-__all__ = ["JobsOption", "ManifestArgument", "SplitOption", "evaluate"]
+__all__ = ["EXAMPLES", "calibrate", "evaluate", "evaluate_text"]
 
-_PAGE_SUFFIXES = (".html", ".htm")
-
-ManifestArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MANIFEST",
-        help="What happens in the videos: a manifest as for training, with times if known.",
-    ),
-]
-
-
-class Split(StrEnum):
-    """As manifests name them."""
-
-    TRAIN = "train"
-    VAL = "val"
-
-
-SplitOption = Annotated[
-    Split | None,
-    typer.Option("--split", help="Only the videos of this split of MANIFEST.", show_default="all"),
-]
-JobsOption = Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="How many videos to score at once.")]
+EXAMPLES = {
+    "evaluate": """\b
+Examples:
+  avdetect evaluate bundle/ val.jsonl --page val.html --scores val.npz
+  avdetect evaluate val.npz val.jsonl --bundle bundle/ --json
+""",
+    "calibrate": """\b
+Examples:
+  avdetect calibrate bundle/ val.jsonl --false-alarms-per-hour 1 -o calibrated/
+""",
+    "evaluate_text": """\b
+Examples:
+  avdetect evaluate-text run/alignment.safetensors tracks/tracks.jsonl
+  avdetect evaluate-text bundle/ sounds.jsonl --prompts prompts.json --json
+""",
+}
+"""What help ends with, by the name of the function."""
 
 
 def evaluate(
@@ -107,58 +102,103 @@ def evaluate(
     A network that was trained on features is given a list of them as MANIFEST; scores of a video's crops are averaged.
     The thresholds are the bundle's; a checkpoint has general ones until `avdetect calibrate` finds better.
     """
-    from importlib.metadata import version
-
-    from avdetect.evaluation.evaluate import evaluate as measure
-    from avdetect.evaluation.evaluate import pair_with_curves
-    from avdetect.evaluation.frame_metrics import require_sed_scores_eval
-    from avdetect.evaluation.page import write_page
-    from avdetect.evaluation.result import evaluation_document
-    from avdetect.sinks.scores import check_scores_path, write_scores
-    from avdetect_cli.material import check_targets, is_scores_file, load_scores, read_videos
-
-    check_targets({"-o": output, "--page": page, "--scores": scores}, read=[model, manifest])
-    if page is not None and page.suffix.lower() not in _PAGE_SUFFIXES:
-        raise UsageError(f"--page {page}: give the page a name that ends in .html.")
-    if scores is not None:
-        check_scores_path(scores)
-    if psds:
-        require_sed_scores_eval()
-    videos = read_videos(manifest, split=split, files_must_exist=not is_scores_file(model), quiet=quiet)
-    spec, curves = load_scores(model, videos, bundle=bundle, device=device, jobs=jobs, quiet=quiet)
-    if scores is not None:
-        write_scores(scores, curves)
-    result = measure(pair_with_curves(videos, curves), spec, with_psds=psds)
-    document = evaluation_document(
-        result,
-        manifest_path=str(manifest),
-        bundle=None if is_scores_file(model) else spec,
-        avdetect_version=version("avdetect"),
-        num_worst=worst,
+    tasks.evaluating.evaluate(
+        model,
+        manifest,
+        json=json,
+        output=output,
+        page=page,
+        scores=scores,
+        worst=worst,
+        psds=psds,
+        bundle=bundle,
+        split=split,
+        device=device,
+        jobs=jobs,
+        quiet=quiet,
     )
-    if output is not None:
-        _write_json(output, document)
-    if page is not None:
-        write_page(page, result, subject=f"{model.name} on {manifest.name}", num_worst=worst)
-    if json:
-        typer.echo(_as_text(document))
-    elif not quiet:
-        from rich.console import Console
-
-        from avdetect_cli.figures import show_evaluation
-
-        show_evaluation(Console(), result)
 
 
-def _as_text(document: Mapping[str, object]) -> str:
-    return json_text.dumps(document, indent=2, allow_nan=False)
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder or a .zip of one.")],
+    manifest: ManifestArgument,
+    false_alarms_per_hour: Annotated[
+        float,
+        typer.Option("--false-alarms-per-hour", metavar="X", min=0, help="How many are allowed where nothing happens."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="NEWBUNDLE", help="The folder of the bundle to write.")
+    ],
+    from_scores: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-scores",
+            metavar="FILE",
+            help="Scores of the videos by this very bundle, saved by `avdetect evaluate --scores`.",
+        ),
+    ] = None,
+    split: SplitOption = None,
+    device: DeviceOption = "auto",
+    jobs: JobsOption = 1,
+    quiet: QuietOption = False,
+) -> None:
+    """Fit probabilities and thresholds to an allowance of false alarms.
+
+    Writes a new bundle: the same graphs, another manifest, which says how it was calibrated.
+    Labels of whole videos are enough; known times make the probabilities better.
+    """
+    tasks.evaluating.calibrate(
+        bundle,
+        manifest,
+        false_alarms_per_hour=false_alarms_per_hour,
+        output=output,
+        from_scores=from_scores,
+        split=split,
+        device=device,
+        jobs=jobs,
+        quiet=quiet,
+    )
 
 
-def _write_json(path: Path, document: Mapping[str, object]) -> None:
-    from avdetect.sinks.atomic import replacing
+def evaluate_text(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT|BUNDLE", help="What `avdetect train-text` wrote, or a bundle with words."),
+    ],
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="A .jsonl or .csv of recordings and texts (docs/text.md).")
+    ],
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts",
+            metavar="FILE.json",
+            help="An object with phrases for each class.",
+            show_default="the classes' names",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Of the stories that order is measured with.")
+    ] = 0,
+    json: OneJsonOption = False,
+    output: JsonFileOption = None,
+    bundle: BundleOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Measure how good an alignment is: retrieval, order, localisation, false finds and classes, as far as the manifest
+    says.
 
-    with replacing(path) as temporary:
-        try:
-            temporary.write_text(_as_text(document) + "\n", "utf-8", newline="\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+    A checkpoint is measured through the graphs that a bundle would hold. Records of the split train are left out.
+    """
+    tasks.measuring_text.evaluate_text(
+        model,
+        manifest,
+        prompts=prompts,
+        seed=seed,
+        json=json,
+        output=output,
+        bundle=bundle,
+        device=device,
+        quiet=quiet,
+    )

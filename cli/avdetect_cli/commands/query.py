@@ -1,15 +1,14 @@
-"""``avdetect query``: where in recordings something is heard."""
+"""``avdetect query`` and ``index``: where in recordings something is heard."""
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from avdetect.errors import OutputError, UsageError
+from avdetect_cli import tasks
 from avdetect_cli.options import (
     OUTPUTS_PANEL,
     BundleOption,
@@ -20,14 +19,30 @@ from avdetect_cli.options import (
 )
 from avdetect_cli.values import parse_time
 
-if TYPE_CHECKING:
-    from avdetect_cli.asking import Asked
-
-__all__ = ["query"]
+__all__ = ["EXAMPLES", "index", "query"]
 
 _MATCHES = "What counts as a place"
 _MISSING_PATH = "name what to look through before the text: a file, a folder or an index."
 _MISSING_TEXT = "say what to listen for after what to look through, as in: avdetect query {} 'glass breaks'."
+
+EXAMPLES = {
+    "query": """\b
+Examples:
+  avdetect query videos/ "glass breaks"
+  avdetect query footage.index "a dog barks, then glass breaks" --order --within 1:00
+  avdetect query videos/ "$(cat story.txt)" --report found.html
+  avdetect query videos/ "a siren" --json | jq .places
+
+Nothing found is an answer too (exit code 0), and says how near the best came.
+""",
+    "index": """\b
+Examples:
+  avdetect index videos/
+  avdetect index cam1/ cam2/ -o footage.index --jobs 2
+  avdetect query videos/ "glass breaks"
+""",
+}
+"""What help ends with, by the name of the function."""
 
 
 def query(
@@ -95,7 +110,6 @@ def query(
 
     What has no index (`avdetect index`) is heard first. Only sound is looked at.
     """
-    started = time.monotonic()
     *paths, text = arguments
     if not paths:
         raise UsageError(_MISSING_TEXT.format(text) if Path(text).exists() else _MISSING_PATH)
@@ -103,33 +117,44 @@ def query(
         _check_target(target, option, suffixes)
     within_s = parse_time(within, "--within")
 
-    from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
-    from avdetect.runtime.sound_text import open_text_model
+    wishes = tasks.asking.Wishes(in_order=order, within_s=within_s, at_least=at_least, threshold=threshold, top=top)
+    tasks.asking.answer(
+        paths,
+        text,
+        wishes,
+        json=json,
+        output=output,
+        report=report,
+        bundle_path=bundle,
+        device=device,
+        jobs=jobs,
+        quiet=quiet,
+    )
 
-    with (
-        open_bundle_files(default_bundle_path() if bundle is None else bundle) as files,
-        ThreadPoolExecutor(1) as opener,  # onnxruntime opens the graphs while Python imports the rest
-    ):
-        loading = opener.submit(open_text_model, files, for_few=True)
-        from avdetect_cli.asking import Wishes, ask_paths
 
-        wishes = Wishes(in_order=order, within_s=within_s, at_least=at_least, threshold=threshold, top=top)
-        asked = ask_paths(paths, text, wishes, files, loading, device=device, jobs=jobs, quiet=quiet)
-    if json or output is not None:
-        _write_document(asked, text, output)
-    if report is not None:
-        from avdetect_cli.answer_page import write_answer_page
+def index(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH", help="Folders (to any depth), files, or patterns such as 'cam*/*.mkv'."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="INDEX", help="The index, a folder.", show_default="inside the folder, hidden"
+        ),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, whatever the index holds.")] = False,
+    bundle: BundleOption = None,
+    device: DeviceOption = "auto",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="How many files to hear at once.")] = 1,
+    quiet: QuietOption = False,
+) -> None:
+    """Hear recordings once, so that `avdetect query` answers at once.
 
-        write_answer_page(report, asked, text)
-    if not json and not quiet:
-        from avdetect_cli.answers import answer_lines
-
-        for line in answer_lines(asked, elapsed_s=time.monotonic() - started):
-            typer.echo(line)
-    for error in asked.errors:
-        typer.echo(f"avdetect: {error}", err=True)
-    if asked.errors:
-        raise typer.Exit(1)
+    Give the same command again to bring an index up to date: what has not changed is not heard again, what has gone is
+    dropped. An interrupted run keeps what it has heard. An hour takes 3 MB.
+    """
+    tasks.hearing.update_index(paths, output, fresh=fresh, bundle_path=bundle, device=device, jobs=jobs, quiet=quiet)
 
 
 def _check_target(target: Path | None, option: str, suffixes: tuple[str, ...]) -> None:
@@ -147,28 +172,3 @@ def _check_target(target: Path | None, option: str, suffixes: tuple[str, ...]) -
         raise OutputError(f"{option} {target}: it is there already and is not a file.")
     if not target.absolute().parent.is_dir():
         raise OutputError(f"{option} {target}: there is no folder {target.parent}.")
-
-
-def _write_document(asked: Asked, text: str, target: Path | None) -> None:
-    from importlib.metadata import version
-
-    from avdetect.search.answer import answer_document
-    from avdetect.sinks.atomic import replacing
-    from avdetect.sinks.formats import json_line
-
-    document = json_line(
-        answer_document(
-            text,
-            asked.story,
-            asked.options,
-            asked.answer,
-            avdetect_version=version("avdetect"),
-            bundle=asked.bundle,
-            errors=asked.errors,
-        )
-    )
-    if target is None:
-        typer.echo(document, nl=False)
-        return
-    with replacing(target) as temporary:
-        temporary.write_text(document, "ascii")

@@ -1,25 +1,21 @@
-"""``avdetect score``: from files to events."""
+"""``avdetect score``, ``events`` and ``demo``: from files, or saved scores, to events."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import avdetect
+from avdetect_cli import output as output_files
+from avdetect_cli import tasks
 from avdetect_cli.options import (
     BundleOption,
     ClassesOption,
     ClipsOption,
     CooldownOption,
     DeviceOption,
-    EventChoices,
     FormatOption,
     JsonOption,
     MergeGapOption,
@@ -30,19 +26,34 @@ from avdetect_cli.options import (
     ReportOption,
     ScoresOption,
     ThresholdOption,
-    chosen_prompts,
 )
 from avdetect_cli.values import parse_time
 
-if TYPE_CHECKING:
-    from avdetect.runtime.pipeline import Progress, ScoreOptions
-    from avdetect.runtime.prompts import Prompt
-    from avdetect_cli.finding import Finding
-    from avdetect_cli.outputs import OutputRequest
-
-__all__ = ["score", "score_paths"]
+__all__ = ["EXAMPLES", "demo", "events", "score"]
 
 _INPUT = "What is scored"
+
+EXAMPLES = {
+    "score": """\b
+Examples:
+  avdetect score video.mp4
+  avdetect score video.mp4 --report video.html
+  avdetect score videos/ --jobs 2 --format csv -o events.csv
+  avdetect score "cam*/**/*.mkv" --json --quiet > results.jsonl
+  avdetect score video.mp4 --threshold 0.6 --threshold gunshot=0.4
+  avdetect score video.mp4 --scores video.npz
+  ffmpeg -i rtsp://camera/1 -t 60 -c copy -f mpegts - | avdetect score -
+
+Exit codes: 0 done, 1 some input failed, 2 misuse, 130 interrupted.
+""",
+    "events": """\b
+Examples:
+  avdetect score video.mp4 --scores video.npz
+  avdetect events video.npz --threshold 0.3 --merge-gap 3
+  avdetect events video.npz --classes siren,crash --format srt -o video.srt
+""",
+}
+"""What help ends with, by the name of the function."""
 
 
 def score(
@@ -98,90 +109,63 @@ def score(
     Memory does not grow with their length, unless the bundle has the offline form (`avdetect bundle show`): that looks
     at all of a file at once, and an hour takes about 3 GB.
     """
-    from avdetect.runtime.pipeline import ScoreOptions
-    from avdetect_cli.outputs import OutputRequest
-
-    score_paths(
+    tasks.scoring.score_paths(
         paths,
-        ScoreOptions(
-            audio_track=audio_track,
-            start_s=0.0 if start is None else parse_time(start, "--start"),
-            duration_s=None if duration is None else parse_time(duration, "--duration"),
-            decoder_threads=max((os.cpu_count() or 1) // jobs, 1),
-        ),
-        EventChoices.parse(threshold, classes, min_duration, merge_gap, cooldown),
-        OutputRequest(json, format, output, scores, report, clips, quiet),
-        prompts=chosen_prompts(prompt),
+        tasks.choices.EventChoices.parse(threshold, classes, min_duration, merge_gap, cooldown),
+        output_files.plan.OutputRequest(json, format, output, scores, report, clips, quiet),
+        start_s=0.0 if start is None else parse_time(start, "--start"),
+        duration_s=None if duration is None else parse_time(duration, "--duration"),
+        audio_track=audio_track,
+        prompts=tasks.choices.chosen_prompts(prompt),
         bundle_path=bundle,
         device=device,
         jobs=jobs,
     )
 
 
-def score_paths(
-    paths: Sequence[str],
-    options: ScoreOptions,
-    choices: EventChoices,
-    request: OutputRequest,
-    *,
-    prompts: Sequence[Prompt] = (),
-    bundle_path: Path | None,
-    device: str,
-    jobs: int,
+def events(
+    file: Annotated[
+        Path, typer.Argument(metavar="SCORES", help="What `avdetect score --scores` saved: .csv, .parquet or .npz.")
+    ],
+    threshold: ThresholdOption = [],  # noqa: B006 - typer copies it
+    classes: ClassesOption = None,
+    min_duration: MinDurationOption = None,
+    merge_gap: MergeGapOption = None,
+    cooldown: CooldownOption = None,
+    json: JsonOption = False,
+    format: FormatOption = None,  # noqa: A002 - the option's name
+    output: OutputOption = None,
+    scores: ScoresOption = None,
+    report: ReportOption = None,
+    clips: ClipsOption = None,
+    bundle: BundleOption = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Check everything, then score everything.
+    """Decide events again from saved scores.
 
-    Raises:
-        AvdetectError: something is wrong that has nothing to do with a single input.
-        typer.Exit: some input failed, or the user interrupted.
+    Takes no time, for nothing is decoded: the way to try thresholds.
+    What is not asked for comes from the bundle's rules; a class that the bundle does not know gets that of prompts.
     """
-    from avdetect.runtime.bundle import Bundle
-    from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-    from avdetect_cli.batch import Cancelled, in_order
-    from avdetect_cli.delivery import deliver
-    from avdetect_cli.finding import Finding
-    from avdetect_cli.inputs import find_sources
-    from avdetect_cli.outputs import plan_outputs
-    from avdetect_cli.progress import ProgressDisplay
-
-    sources, problems = find_sources(paths)
-    plan = plan_outputs(request, sources)
-    location = default_bundle_path() if bundle_path is None else bundle_path
-    manifest = read_manifest(location)
-    classes = (*manifest.class_names, *(prompt.name for prompt in prompts))
-    rules = choices.rules(classes, manifest)
-    bundle = None
-    if sources:
-        with ThreadPoolExecutor(1) as opener:  # onnxruntime opens the graphs while Python imports the rest
-            loading = opener.submit(Bundle.load, location, prompts=prompts, device=device)
-            from avdetect.media import file_source  # noqa: F401
-            from avdetect.runtime import pipeline
-        bundle = loading.result()
-    display = ProgressDisplay(len(sources), enabled=sys.stderr.isatty() and not request.quiet)
-    cancel = threading.Event()
-
-    def work(source: str) -> Finding:
-        def show(progress: Progress) -> None:
-            if cancel.is_set():
-                raise Cancelled
-            display.update(source, progress)
-
-        try:
-            return Finding.of(pipeline.score(source, bundle=bundle, options=options, rules=rules, on_progress=show))
-        finally:
-            display.finish(source)
-
-    findings = chain(
-        (Finding(path, error=str(error)) for path, error in problems),
-        in_order(sources, work, Finding.failed, jobs=jobs, cancel=cancel),
+    tasks.scoring.decide_again(
+        file,
+        tasks.choices.EventChoices.parse(threshold, classes, min_duration, merge_gap, cooldown),
+        output_files.plan.OutputRequest(json, format, output, scores, report, clips, quiet),
+        bundle_path=bundle,
     )
-    try:
-        deliver(
-            findings,
-            plan,
-            bundle=manifest,
-            on_thresholds=choices.on_thresholds(classes, manifest),
-            aside=display.hidden,
-        )
-    finally:
-        display.close()
+
+
+def demo(
+    json: JsonOption = False,
+    report: ReportOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Score the real clip that ships with the package."""
+    tasks.scoring.score_paths(
+        [str(Path(avdetect.__file__).parent / "assets" / "demo.mp4")],
+        tasks.choices.EventChoices.parse([], None, None, None, None),
+        output_files.plan.OutputRequest(json=json, report=report, quiet=quiet),
+        device=device,
+    )
+    if not (json or quiet or report):
+        typer.echo("\nNext: avdetect score YOUR_VIDEO, or see it played: avdetect demo --report demo.html")

@@ -1,32 +1,70 @@
-"""``avdetect train``: from videos with labels to a checkpoint."""
+"""``avdetect train``, ``train-text``, ``extract`` and ``compose``: from labelled videos and sounds to checkpoints."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from avdetect_cli.options import BundleOption, DeviceOption, QuietOption
-from avdetect_cli.training import (
-    DATA_PANEL,
-    LEARNING_PANEL,
-    EmbeddingsOption,
-    SeedOption,
-    SettingsOption,
-    check_installed,
-    extraction_progress,
-    open_encoders,
-    parse_settings,
-)
-from avdetect_cli.values import parse_classes
+from avdetect.errors import UsageError
+from avdetect_cli import tasks
+from avdetect_cli.options import BundleOption, DeviceOption, QuietOption, Split
+from avdetect_cli.values import check_installed, parse_classes, parse_settings
 
-__all__ = ["train"]
+__all__ = ["EXAMPLES", "compose", "extract", "train", "train_text"]
 
+_DATA = "What is learned from"
+_LEARNING = "How it is learned"
+
+EmbeddingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--embeddings",
+        metavar="DIR",
+        help="Where the embeddings of videos and sounds are kept; what is missing is added.",
+        show_default="DIR/embeddings",
+        rich_help_panel=_DATA,
+    ),
+]
+SettingsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One setting, as in recipe.hidden_dim=64; may be repeated; docs/training.md and docs/text.md list them.",
+        rich_help_panel=_LEARNING,
+    ),
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, show_default="0", rich_help_panel=_LEARNING)
+]
 _RUNNING = "Where it runs"
+
+EXAMPLES = {
+    "train": """\b
+Examples:
+  avdetect train videos/ -o run/              a folder per class, one of them called normal
+  avdetect train train.csv --val val.csv -o run/
+  avdetect train train.csv -o run/ --set recipe.epochs=30 --resume
+  avdetect export run/checkpoint.safetensors -o mine/
+  avdetect score video.mp4 --bundle mine/
+""",
+    "train_text": """\b
+Examples:
+  avdetect train-text sounds.jsonl -o run/
+  avdetect train-text sounds.jsonl -o run/ --leave-out siren,glass --set recipe.stage_a_steps=1000
+""",
+    "compose": """\b
+Examples:
+  avdetect compose sounds.jsonl -o tracks/
+  avdetect compose sounds.jsonl -o tracks/ --split val --tracks 100 --duration 60 --sounds 3 --seed 1
+""",
+}
+"""What help ends with, by the name of the function."""
 
 
 class RecipeName(StrEnum):
@@ -61,7 +99,7 @@ def train(
             metavar="MANIFEST",
             help="What to validate on.",
             show_default="the videos of split val, or a fifth of all",
-            rich_help_panel=DATA_PANEL,
+            rich_help_panel=_DATA,
         ),
     ] = None,
     classes: Annotated[
@@ -70,13 +108,13 @@ def train(
             "--classes",
             metavar="A,B,C",
             help="The classes, where a misspelt one is to be found.",
-            rich_help_panel=DATA_PANEL,
+            rich_help_panel=_DATA,
         ),
     ] = None,
     embeddings: EmbeddingsOption = None,
     recipe: Annotated[
         RecipeName | None,
-        typer.Option("--recipe", help="The method.", show_default="product", rich_help_panel=LEARNING_PANEL),
+        typer.Option("--recipe", help="The method.", show_default="product", rich_help_panel=_LEARNING),
     ] = None,
     schedule: Annotated[
         Schedule | None,
@@ -84,13 +122,13 @@ def train(
             "--schedule",
             help="Keep the epoch that validates best, or the last one.",
             show_default="best",
-            rich_help_panel=LEARNING_PANEL,
+            rich_help_panel=_LEARNING,
         ),
     ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
-            "--teacher", metavar="CHECKPOINT", help="A network to learn from as well.", rich_help_panel=LEARNING_PANEL
+            "--teacher", metavar="CHECKPOINT", help="A network to learn from as well.", rich_help_panel=_LEARNING
         ),
     ] = None,
     config: Annotated[
@@ -99,7 +137,7 @@ def train(
             "--config",
             metavar="FILE",
             help="Any setting, as TOML; docs/training.md lists them.",
-            rich_help_panel=LEARNING_PANEL,
+            rich_help_panel=_LEARNING,
         ),
     ] = None,
     settings: SettingsOption = [],  # noqa: B006 - typer copies it
@@ -152,11 +190,6 @@ def train(
     Embeddings are extracted first, where they are not there yet. `avdetect export` makes a bundle of the checkpoint.
     """
     check_installed("torch", "pytorch_lightning", "tensorboard", "safetensors")
-    from avdetect.training.config import parse_config
-    from avdetect.training.data import read_training_data
-    from avdetect.training.recipe import train as run_training
-    from avdetect_cli.training_display import TrainingDisplay
-
     values = _merge(_read_toml(config), parse_settings(settings))
     given = {
         "manifest": manifest,
@@ -180,22 +213,122 @@ def train(
     }
     values = _merge(values, _without_none(given))
     values["recipe"] = {"name": RecipeName.PRODUCT.value, **values.get("recipe", {})}
-    chosen = parse_config(values)
-    # Features need no encoders; a mistake in the manifest is found before a bundle is loaded.
-    data = read_training_data(chosen.manifest, class_names=chosen.class_names)
-    encoders = None if data.has_features else open_encoders(bundle, device)
-    display = None if quiet else TrainingDisplay(bar=chosen.run.progress)
-    with extraction_progress(enabled=not quiet) as on_extracted, display or nullcontext():
-        checkpoint = run_training(chosen, encoders=encoders, on_extracted=on_extracted, observer=display)
-        if display is not None:
-            display.show_outcome(checkpoint, features=data.has_features)
+    tasks.training.train(values, bundle=bundle, device=device, quiet=quiet)
+
+
+def train_text(
+    manifest: Annotated[
+        Path,
+        typer.Argument(metavar="MANIFEST", help="A .jsonl or .csv of recordings and texts (docs/text.md)."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where checkpoint and logs go.")],
+    embeddings: EmbeddingsOption = None,
+    text_encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--text-encoder",
+            metavar="FOLDER|NAME",
+            help="A sentence-transformers model: a folder, or its name on the Hugging Face hub.",
+            show_default="all-MiniLM-L6-v2",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(
+            "--leave-out",
+            metavar="A,B,C",
+            help="Classes not to learn from, to see what is made of the unknown.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    settings: SettingsOption = [],  # noqa: B006 - typer copies it
+    seed: SeedOption = None,
+    bundle: BundleOption = None,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Train an alignment of sound and text, from sounds with captions and recordings with texts.
+
+    Long tracks are composed of the sounds, with stories of what is heard in which order.
+    """
+    check_installed("torch", "pytorch_lightning", "safetensors", "sentence_transformers")
+    values = parse_settings(settings)
+    given = {
+        "manifest": manifest,
+        "output": output,
+        "embeddings": embeddings,
+        "text_encoder": text_encoder,
+        "leave_out": parse_classes(leave_out),
+    }
+    values |= {name: value for name, value in given.items() if value is not None}
+    run = values.setdefault("run", {})
+    if seed is not None:
+        run["seed"] = seed
+    if quiet or not sys.stderr.isatty():
+        run["progress"] = False
+    tasks.training.train_text(values, bundle=bundle, device=device, quiet=quiet)
+
+
+def extract(
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="A .csv or .jsonl of videos, or a folder with one per class.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the embeddings go.")],
+    bundle: BundleOption = None,
+    device: DeviceOption = "auto",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", metavar="N", min=1, help="How many videos at once.", show_default="one per processor"
+        ),
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Make the embeddings of videos, those that the detector will see.
+
+    What is there already, made by the same encoders from the same file, is kept: go on after an interruption by
+    giving the same command again. `avdetect train` does this by itself.
+    """
+    check_installed("safetensors")
+    tasks.preparing.extract(manifest, output, bundle=bundle, device=device, jobs=jobs, quiet=quiet)
+
+
+def compose(
+    manifest: Annotated[
+        Path,
+        typer.Argument(metavar="MANIFEST", help="A .jsonl or .csv of sounds, descriptions and classes (docs/text.md)."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where tracks and manifest go.")],
+    tracks: Annotated[int, typer.Option("--tracks", metavar="N", min=1, help="How many.")] = 100,
+    duration: Annotated[
+        str, typer.Option("--duration", metavar="SECONDS|FROM-TO", help="How long each is.")
+    ] = "30-300",
+    sounds: Annotated[str, typer.Option("--sounds", metavar="N|FROM-TO", help="How many sounds each has.")] = "3-12",
+    overlap: Annotated[
+        float,
+        typer.Option("--overlap", metavar="SHARE", min=0, max=1, help="How many overlap with the last one."),
+    ] = 0.0,
+    split: Annotated[Split | None, typer.Option("--split", help="Only sounds of this split.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same tracks.")] = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Compose long tracks of short sounds, with timed descriptions and a story each, to train or to measure with."""
+    low, high = _range(sounds, "--sounds")
+    tasks.preparing.compose(
+        manifest,
+        output,
+        num_tracks=tracks,
+        duration_s=_range(duration, "--duration"),
+        num_sounds=(int(low), int(high)),
+        overlap_share=overlap,
+        split=split,
+        seed=seed,
+        quiet=quiet,
+    )
 
 
 def _read_toml(path: Path | None) -> dict[str, Any]:
-    import tomllib
-
-    from avdetect.errors import UsageError
-
     if path is None:
         return {}
     try:
@@ -222,3 +355,12 @@ def _merge(values: dict[str, Any], stronger: dict[str, Any]) -> dict[str, Any]:
         before = merged.get(key)
         merged[key] = _merge(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
     return merged
+
+
+def _range(text: str, option: str) -> tuple[float, float]:
+    """``60`` or ``30-300``."""
+    low, dash, high = text.partition("-")
+    try:
+        return float(low), float(high if dash else low)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: write a number, or two with - between them.") from error

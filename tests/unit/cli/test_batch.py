@@ -7,8 +7,8 @@ import time
 import pytest
 
 from avdetect.errors import MediaError
-from avdetect_cli.batch import Cancelled, attempt, in_order
-from avdetect_cli.finding import Finding
+from avdetect_cli.output.plan import Finding
+from avdetect_cli.tasks.batch import Cancelled, attempt, in_order
 
 SOURCES = [str(number) for number in range(8)]
 

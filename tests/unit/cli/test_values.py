@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from avdetect.errors import UsageError
-from avdetect_cli.values import parse_classes, parse_thresholds, parse_time, show_duration, show_time
+from avdetect_cli.terminal.text import show_duration, show_time
+from avdetect_cli.values import parse_classes, parse_thresholds, parse_time
 
 
 @pytest.mark.parametrize(

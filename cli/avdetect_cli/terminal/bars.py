@@ -1,0 +1,154 @@
+"""Bars on stderr: of sources, of extraction, and of training with a line per epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from avdetect_cli.terminal.text import show_duration
+
+if TYPE_CHECKING:
+    from avdetect.training.progress import EpochReport, TrainingPlan
+
+__all__ = ["TrainingDisplay", "extraction_progress", "source_bars"]
+
+_NO_EVENT = "normal"
+_SHOWN = {"loss": "loss", "val_frame_ap": "frame AP", "val_bag_ap": "bag AP"}
+"""Metric -> its column."""
+_WIDTH = 9
+
+
+def source_bars() -> Progress:
+    """Make bars with a speed and the time left, for the sources that are being scored."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[speed]}", justify="right"),
+        TextColumn("{task.fields[left]}", style="bright_black"),
+        console=Console(stderr=True),
+        transient=True,
+        expand=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+@contextmanager
+def extraction_progress(*, enabled: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr, on a terminal; gives what to call with the number of videos done and to do."""
+    if not enabled or not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bars.add_task("extracting", total=None)
+
+    def show(done: int, total: int) -> None:
+        bars.update(task, completed=done, total=total)
+        if 0 < done == total:
+            bars.stop()  # what comes next has the terminal to itself
+        elif total:
+            bars.start()
+
+    try:
+        yield show
+    finally:
+        bars.stop()
+
+
+class TrainingDisplay:
+    """An observer that writes lines, and on a terminal draws a bar below them.
+
+    Args:
+        bar: whether to draw it.
+    """
+
+    def __init__(self, *, bar: bool) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bars: Progress | None = None
+        if bar and self._console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+        self._task: TaskID | None = None
+        self._plan: TrainingPlan | None = None
+        self._columns: list[str] = []
+        self._last: EpochReport | None = None
+        self._started_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+        if kind is KeyboardInterrupt and self._last is not None:
+            self._say(f"Stopped after epoch {self._last.number}: the same command with --resume goes on.")
+
+    def on_plan(self, plan: TrainingPlan) -> None:
+        """What is learned from what, and where."""
+        self._plan, self._started_s = plan, time.monotonic()
+        self._say(f"Videos: {plan.num_train} to train on, {plan.num_val} to validate with")
+        names = {name: name or _NO_EVENT for name in plan.videos_by_class}
+        width = max(map(len, names.values()))
+        for name, (train, val) in plan.videos_by_class.items():
+            self._say(f"  {names[name]:<{width}}  {train:>6}  {val:>6}")
+        going_on = f", going on after epoch {plan.num_done}" if plan.num_done else ""
+        self._say(
+            f"Training the {plan.recipe} recipe on {plan.device}: {plan.num_weights:,} weights, "
+            f"{plan.num_epochs} epochs{going_on}"
+        )
+        if self._bars is not None:
+            self._task = self._bars.add_task(
+                f"epoch {plan.num_done + 1}", total=plan.num_epochs, completed=plan.num_done
+            )
+            self._bars.start()
+
+    def on_step(self, epoch: int, done: int, total: int) -> None:
+        """Move the bar."""
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, description=f"epoch {epoch}", completed=epoch - 1 + done / total)
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """A line; the one before the first names the columns."""
+        if self._last is None:
+            self._columns = [name for name in _SHOWN if name in report.metrics]
+            self._say("epoch" + "".join(f"{_SHOWN[name]:>{_WIDTH}}" for name in self._columns))
+        self._last = report
+        values = "".join(f"{report.metrics[name]:>{_WIDTH}.3f}" for name in self._columns)
+        self._say(f"{report.number:>5}{values}{'  *' if report.is_best else ''}")
+
+    def show_outcome(self, checkpoint: Path, *, features: bool) -> None:
+        """Where the checkpoint is, and what to do with it."""
+        if self._plan is None:
+            return  # not the first of several processes
+        if self._bars is not None:
+            self._bars.stop()
+        self._say(f"Trained in {show_duration(time.monotonic() - self._started_s)}: {checkpoint}")
+        self._say(f"Kept: {self._kept(self._plan)}")
+        what = "FEATURES.list" if features else "VIDEO"
+        command = "evaluate mine/" if features else "score --bundle mine/"
+        self._say(f"Next: avdetect export {checkpoint} -o mine/")
+        self._say(f"      avdetect {command} {what}")
+
+    def _kept(self, plan: TrainingPlan) -> str:
+        if plan.monitored is None:
+            return "the last epoch; there is too little to validate with"
+        return f"the best epoch by {_SHOWN[plan.monitored]} (*)" if plan.keeps_best else "the last epoch"
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False)
