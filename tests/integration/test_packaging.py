@@ -30,9 +30,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
     folder = tmp_path_factory.mktemp("wheel")
     sources = folder / "sources"
     sources.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "MANIFEST.in", "CHANGELOG.md", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, sources)
-    for name in ("avdetect", "cli", "export"):
+    for name in ("avdetect", "cli", "export", "docs", "packaging", "tests"):
         shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, sources]
     subprocess.run(command, check=True)
@@ -103,6 +103,20 @@ def test_only_the_runtime_is_required(metadata: Message) -> None:
     names = {re.match(r"[\w.-]+", line)[0] for line in required}  # type: ignore[index]
 
     assert names == {"av", "numba", "numpy", "onnxruntime", "onnxruntime-gpu", "pydantic", "rich", "typer"}
+
+
+def test_an_sdist_builds_the_same_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    sources = Path(str(wheel.filename)).parent / "sources"
+    subprocess.run([sys.executable, "-m", "build", "--outdir", tmp_path, sources], check=True, capture_output=True)
+    [built], [sdist] = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")  # the wheel is built from the sdist
+
+    with zipfile.ZipFile(built) as other:
+        contents = [{name: one.read(name) for name in one.namelist()} for one in (wheel, other)]
+    assert contents[0] == contents[1]
+    checked = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", built, sdist], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_a_wheel_scores_its_demo_clip_where_no_checkout_is_near(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
