@@ -4,7 +4,7 @@ import avdetect
 
 result = avdetect.score("video.mp4")
 for event in result.events:
-    print(event.label, event.start_s, event.confidence)
+    print(event.class_name, event.start_s, event.confidence)
 """
 
 from __future__ import annotations

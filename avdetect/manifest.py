@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from avdetect.timebase import as_seconds
 
-SCHEMA_VERSION = "1.1"
-"""``major.minor``: a bundle of another major version is refused, a newer minor version is read. 1.1 knows prompts."""
+SCHEMA_VERSION = "1.2"
+"""``major.minor``: a bundle of another major version is refused, a newer minor version is read. 1.1 knows prompts, 1.2
+``order_spread``."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=0.0)]
@@ -186,6 +187,9 @@ class AlignmentSpec(_Part):
     order_weight: float
     sharpness: float
     """Of the attention of a phrase to time."""
+    order_spread: Annotated[float, Field(gt=0)] = 0.5
+    """What keeps the agreement of orders small where times or places hardly differ: it is added to the product of their
+    spreads. Bundles made before it was here have the default."""
     relevance_scale: float
     relevance_bias: float
     """``sigmoid(scale * cosine + bias)`` is the relevance of a snippet to a phrase."""

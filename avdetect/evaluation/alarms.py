@@ -19,7 +19,7 @@ from avdetect.timebase import Span
 class Detection:
     """An event of the decoder, and the moment from which it is known."""
 
-    label: str
+    class_name: str
     span: Span
     confidence: float
     known_s: float
@@ -29,14 +29,14 @@ class Detection:
     @staticmethod
     def of(event: Event, known_s: float) -> Detection:
         """From an event, known from ``known_s`` on."""
-        return Detection(event.label, Span(event.start_s, event.end_s), event.confidence, known_s)
+        return Detection(event.class_name, Span(event.start_s, event.end_s), event.confidence, known_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """Detections of any class that overlap or touch: one thing to look at."""
 
-    labels: tuple[str, ...]
+    class_names: tuple[str, ...]
     """The most confident first."""
     span: Span
     confidence: float
@@ -57,15 +57,17 @@ def detect(curve: ScoreCurve, rules: Sequence[EventRule | None], *, latency_s: f
     now_s = 0.0
 
     def settle(events: Iterable[Event]) -> None:
-        detections.extend(Detection.of(event, known_s.pop((event.label, event.start_s), now_s)) for event in events)
+        detections.extend(
+            Detection.of(event, known_s.pop((event.class_name, event.start_s), now_s)) for event in events
+        )
 
     for row in _rows(curve):
         now_s = row.span.end_s + latency_s
         settle(segmenter.push(row))
         for event in segmenter.open_events:
-            known_s.setdefault((event.label, event.start_s), now_s)
+            known_s.setdefault((event.class_name, event.start_s), now_s)
     settle(segmenter.flush())
-    return sorted(detections, key=lambda detection: (detection.span, detection.label))
+    return sorted(detections, key=lambda detection: (detection.span, detection.class_name))
 
 
 def merge_into_alarms(detections: Iterable[Detection]) -> list[Alarm]:
@@ -84,7 +86,7 @@ def merge_into_alarms(detections: Iterable[Detection]) -> list[Alarm]:
 def _alarm(group: Sequence[Detection]) -> Alarm:
     by_confidence = sorted(group, key=lambda detection: -detection.confidence)
     return Alarm(
-        labels=tuple(dict.fromkeys(detection.label for detection in by_confidence)),
+        class_names=tuple(dict.fromkeys(detection.class_name for detection in by_confidence)),
         span=Span(min(item.span.start_s for item in group), max(item.span.end_s for item in group)),
         confidence=by_confidence[0].confidence,
         known_s=min(item.known_s for item in group),

@@ -124,7 +124,7 @@ def evaluate(
 def _evaluated(truth: LabelledVideo, curve: ScoreCurve, rules: Sequence[EventRule], latency_s: float) -> EvaluatedVideo:
     detections = detect(curve, rules, latency_s=latency_s)
     anomaly = {name for name, counts in zip(curve.classes, curve.anomaly_classes, strict=True) if counts}
-    alarms = merge_into_alarms(detection for detection in detections if detection.label in anomaly)
+    alarms = merge_into_alarms(detection for detection in detections if detection.class_name in anomaly)
     return EvaluatedVideo(truth, curve, tuple(detections), tuple(alarms))
 
 

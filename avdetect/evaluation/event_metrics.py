@@ -22,7 +22,7 @@ from avdetect.evaluation.alarms import (
 )
 from avdetect.evaluation.frame_metrics import mean_of_known
 from avdetect.evaluation.result import AlarmMetrics, EvaluatedVideo, EventMetrics, FalseAlarm, Missed
-from avdetect.events.rules import with_overrides
+from avdetect.events.rules import RuleOverrides
 from avdetect.events.segmenter import decide_events
 from avdetect.labels.videos import MODALITIES
 from avdetect.manifest import EventRule
@@ -78,7 +78,7 @@ def _alarm_counts(video: EvaluatedVideo, min_iou: float) -> MatchCounts:
 
 
 def _class_counts(video: EvaluatedVideo, name: str, min_iou: float) -> MatchCounts:
-    found = [detection for detection in video.detections if detection.label == name]
+    found = [detection for detection in video.detections if detection.class_name == name]
     true = video.truth.spans_of(name)
     pairs = match([item.span for item in found], [item.confidence for item in found], true, min_iou=min_iou)
     return MatchCounts(sum(pair is not None for pair in pairs), len(pairs), len(true))
@@ -126,7 +126,7 @@ def _decider(
     """What ``rules`` find of the classes ``wanted``, joined, with another threshold."""
 
     def decide(threshold: float) -> list[ScoredSpans]:
-        changed = with_overrides(rules, videos[0].curve.classes, threshold=threshold, only=wanted)
+        changed = RuleOverrides(threshold=threshold, classes=tuple(wanted)).apply(rules, videos[0].curve.classes)
         found = []
         for video in videos:
             events = decide_events(video.curve, changed)
@@ -149,7 +149,8 @@ def measure_alarms(
         false_per_normal_hour=_rate(sum(len(video.alarms) for video in normal), hours_of(normal)),
         false_per_normal_hour_by_class={
             name: _rate(
-                sum(detection.label == name for video in normal for detection in video.detections), hours_of(normal)
+                sum(detection.class_name == name for video in normal for detection in video.detections),
+                hours_of(normal),
             )
             for name in classes
         },

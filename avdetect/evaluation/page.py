@@ -155,7 +155,7 @@ def _worst_tables(evaluation: Evaluation, folder: Path, num_worst: int) -> list[
         [
             _link(item.path, item.alarm.span, folder, item.video),
             _time(item.alarm.span),
-            html.escape(", ".join(item.alarm.labels)),
+            html.escape(", ".join(item.alarm.class_names)),
             _number(item.alarm.confidence),
         ]
         for item in evaluation.false_alarms[:num_worst]
@@ -164,7 +164,7 @@ def _worst_tables(evaluation: Evaluation, folder: Path, num_worst: int) -> list[
         [
             _link(item.path, item.event.span, folder, item.video),
             _time(item.event.span),
-            html.escape(item.event.label),
+            html.escape(item.event.class_name),
             item.event.modality,
             _number(item.highest_score),
         ]

@@ -146,7 +146,7 @@ class Evaluation:
     """The least noticed first."""
 
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 _DIGITS = 6
 
 
@@ -167,7 +167,7 @@ def evaluation_document(
         "schema_version": SCHEMA_VERSION,
         "avdetect": avdetect_version,
         "bundle": None if bundle is None else {"name": bundle.name, "version": bundle.version},
-        "manifest": manifest_path,
+        "list": manifest_path,
         "material": plain(asdict(evaluation.material)),
         "classes_not_known": list(evaluation.classes_not_known),
         "frames": None if evaluation.frames is None else plain(asdict(evaluation.frames)),
@@ -201,7 +201,7 @@ def _false_alarm(item: FalseAlarm) -> dict[str, object]:
         "video": item.video,
         "start_s": plain(alarm.span.start_s),
         "end_s": plain(alarm.span.end_s),
-        "labels": list(alarm.labels),
+        "classes": list(alarm.class_names),
         "confidence": plain(alarm.confidence),
     }
 
@@ -211,7 +211,7 @@ def _missed(item: Missed) -> dict[str, object]:
         "video": item.video,
         "start_s": plain(item.event.span.start_s),
         "end_s": plain(item.event.span.end_s),
-        "label": item.event.label,
+        "class": item.event.class_name,
         "modality": item.event.modality,
         "highest_score": plain(item.highest_score),
     }

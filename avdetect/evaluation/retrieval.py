@@ -58,7 +58,7 @@ def answers(tracks: Sequence[AskedTrack], rule: EventRule) -> Answers:
         rules = [None if heard is None else rule for heard in track.heard]
         results: dict[str, list[Span]] = {name: [] for name in track.curve.classes}
         for event in decide_events(track.curve, rules):
-            results[event.label].append(Span(event.start_s, event.end_s))
+            results[event.class_name].append(Span(event.start_s, event.end_s))
         for name, heard in zip(track.curve.classes, track.heard, strict=True):
             if heard == ():
                 quiet.append(not results[name])

@@ -3,11 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avdetect.errors import UsageError
-from avdetect.manifest import EventRule, Manifest
+from avdetect.manifest import EventRule, Manifest, Probability, Seconds
+
+
+class RuleOverrides(BaseModel):
+    """What an operator may choose of the event decoder; ``None`` leaves what the bundle says.
+
+    A feed in the service's configuration has these very fields; the commands' options are named after them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    classes: tuple[str, ...] | None = None
+    """The classes whose events are wanted; ``None`` for all."""
+    threshold: Probability | None = None
+    """The probability from which on something is an event. The rule's ``off`` is scaled by the same factor, so that the
+    hysteresis keeps its shape."""
+    thresholds: dict[str, Probability] = Field(default_factory=dict)
+    """The same for single classes; they come before ``threshold``."""
+    smooth_snippets: Annotated[int, Field(ge=1)] | None = None
+    """Number of snippets in the centred mean, odd."""
+    min_duration_s: Seconds | None = None
+    """Shorter events are dropped."""
+    merge_gap_s: Seconds | None = None
+    """Events of a class that are closer than this become one."""
+    cooldown_s: Seconds | None = None
+    """After an event, another one of its class opens only this much later."""
+
+    @staticmethod
+    def parse(**values: object) -> RuleOverrides:
+        """From values that a user gave.
+
+        Raises:
+            UsageError: one is out of its range.
+        """
+        try:
+            return RuleOverrides.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(_explain(error)) from error
+
+    def apply(self, rules: Sequence[EventRule], classes: Sequence[str]) -> list[EventRule | None]:
+        """``rules`` with what was chosen in place; ``None`` in the result for a class that is not wanted.
+
+        Args:
+            rules: one for each class.
+            classes: their names.
+
+        Raises:
+            UsageError: a class is unknown, or the values do not go together.
+        """
+        _check_known([*self.thresholds, *(self.classes or ())], classes)
+        shared = {
+            "smooth_snippets": self.smooth_snippets,
+            "min_duration_s": self.min_duration_s,
+            "merge_gap_s": self.merge_gap_s,
+            "cooldown_s": self.cooldown_s,
+        }
+        replaced = {field: value for field, value in shared.items() if value is not None}
+        return [
+            _with(rule, self.thresholds.get(name, self.threshold), replaced)
+            if self.classes is None or name in self.classes
+            else None
+            for name, rule in zip(classes, rules, strict=True)
+        ]
+
+    def rules(self, classes: Sequence[str], manifest: Manifest) -> list[EventRule | None]:
+        """The rules for ``classes``: the manifest's, with what was chosen in place; errors as for ``apply``."""
+        return self.apply(rules_for(classes, manifest), classes)
+
+
+def with_overrides(
+    rules: Sequence[EventRule],
+    classes: Sequence[str],
+    *,
+    threshold: float | None = None,
+    per_class: Mapping[str, float] | None = None,
+    only: Sequence[str] | None = None,
+    **shared: float | None,
+) -> list[EventRule | None]:
+    """``RuleOverrides.apply``, for callers that have the values one by one."""
+    chosen = None if only is None else tuple(only)
+    wanted = RuleOverrides.parse(threshold=threshold, thresholds=dict(per_class or {}), classes=chosen, **shared)
+    return wanted.apply(rules, classes)
 
 
 def rules_for(classes: Sequence[str], manifest: Manifest) -> list[EventRule]:
@@ -18,49 +100,6 @@ def rules_for(classes: Sequence[str], manifest: Manifest) -> list[EventRule]:
     known = {spec.name: spec.rule for spec in manifest.classes}
     other = EventRule() if manifest.alignment is None else manifest.alignment.prompt_rule
     return [known.get(name, other) for name in classes]
-
-
-def with_overrides(
-    rules: Sequence[EventRule],
-    classes: Sequence[str],
-    *,
-    threshold: float | None = None,
-    per_class: Mapping[str, float] | None = None,
-    only: Sequence[str] | None = None,
-    smooth_snippets: int | None = None,
-    min_duration_s: float | None = None,
-    merge_gap_s: float | None = None,
-    cooldown_s: float | None = None,
-) -> list[EventRule | None]:
-    """``rules`` with what is not ``None`` replaced; ``None`` in the result for a class that is not wanted.
-
-    Args:
-        rules: one for each class.
-        classes: their names.
-        threshold: ``on`` of every class. ``off`` is scaled by the same factor, so that the hysteresis keeps its shape.
-        per_class: ``on`` of single classes, before ``threshold``.
-        only: the classes whose events are wanted; all where ``None``.
-        smooth_snippets: replaces every rule's.
-        min_duration_s: replaces every rule's.
-        merge_gap_s: replaces every rule's.
-        cooldown_s: replaces every rule's.
-
-    Raises:
-        UsageError: a class is unknown or a value out of its range.
-    """
-    thresholds = per_class or {}
-    _check_known([*thresholds, *(only or ())], classes)
-    shared = {
-        "smooth_snippets": smooth_snippets,
-        "min_duration_s": min_duration_s,
-        "merge_gap_s": merge_gap_s,
-        "cooldown_s": cooldown_s,
-    }
-    replaced = {field: value for field, value in shared.items() if value is not None}
-    return [
-        _with(rule, thresholds.get(name, threshold), replaced) if only is None or name in only else None
-        for name, rule in zip(classes, rules, strict=True)
-    ]
 
 
 def _with(rule: EventRule, on: float | None, replaced: Mapping[str, float]) -> EventRule:
@@ -78,7 +117,7 @@ def _explain(error: ValidationError) -> str:
     """The first thing wrong, in the words of the command line."""
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else ""
-    if name in ("on", "off"):
+    if name in ("on", "off", "threshold", "thresholds"):
         return f"a threshold must be a probability from 0 to 1, got {first['input']}."
     if name:
         return f"{name} cannot be {first['input']}: {first['msg'].lower()}."

@@ -261,4 +261,4 @@ def _modality(audio: float, visual: float) -> Modality:
 
 def _by_start(events: Iterable[Event]) -> list[Event]:
     """In the order of their start, those that start together by their label."""
-    return sorted(events, key=lambda event: (event.start_s, event.label))
+    return sorted(events, key=lambda event: (event.start_s, event.class_name))

@@ -1,6 +1,6 @@
 """A list of videos -> the videos, and everything that is wrong with the list, said at once, line by line.
 
-CSV             columns ``video`` and ``label`` or ``classes``, and ``split`` if wanted
+CSV             columns ``video`` and ``class`` or ``classes``, and ``split`` if wanted
 JSONL           an object a line: the same keys, and ``events``, ``duration``, ``fps``
 a folder        with a folder of videos for each class
 .list, .txt     features that were extracted elsewhere, see ``feature_files.py``
@@ -21,8 +21,8 @@ from avdetect.labels.feature_files import read_feature_list
 from avdetect.labels.videos import LabelledVideo, VideoRow, classes_in
 from avdetect.media.suffixes import MEDIA_SUFFIXES
 
-_CSV_COLUMNS = ("video", "label", "classes", "split")
-_LABELS = frozenset({"label", "classes"})
+_CSV_COLUMNS = ("video", "class", "label", "classes", "split")
+_CLASS_COLUMNS = frozenset({"class", "label", "classes"})
 
 
 def read_labelled_videos(
@@ -81,16 +81,20 @@ def _read_jsonl(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
 
 def _read_csv(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
     for where, fields in csv_lines(path, faults, check_columns=_column_fault):
-        # A field that is left empty holds nothing; an empty label is that of a video without an event.
-        data = {name: fields[name] for name in _CSV_COLUMNS if fields.get(name) or (name in _LABELS and name in fields)}
+        # A field that is left empty holds nothing; an empty class is that of a video without an event.
+        data = {
+            name: fields[name]
+            for name in _CSV_COLUMNS
+            if fields.get(name) or (name in _CLASS_COLUMNS and name in fields)
+        }
         for row in validated(VideoRow, data, where, faults):
             yield row.video_at(where, path.parent)
 
 
 def _column_fault(columns: set[str]) -> str | None:
-    if "video" in columns and columns & _LABELS:
+    if "video" in columns and columns & _CLASS_COLUMNS:
         return None
-    return "the columns must be video and label (or classes), and split if wanted"
+    return "the columns must be video and class (or classes), and split if wanted"
 
 
 def _read_folder(path: Path, faults: Faults) -> Iterator[LabelledVideo]:

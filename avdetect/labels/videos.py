@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from avdetect.timebase import Span
 
@@ -26,7 +26,7 @@ class TrueEvent:
     """Something that happens in a video."""
 
     span: Span
-    label: str
+    class_name: str
     modality: TrueModality
     parts: tuple[tuple[str, Span], ...]
     """Which class lies where: one pair for most events; two for one that is seen as one class and heard as another."""
@@ -80,6 +80,8 @@ _NORMAL = frozenset({"", "0", "normal", "none", "background"})
 """Labels of a video in which nothing happens."""
 _UNNAMED = "1"
 """The label of one in which something does."""
+_CLASS_KEYS = AliasChoices("class", "label")
+"""The key of a video's class, and what lists of older versions call it."""
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 
 
@@ -95,7 +97,7 @@ def classes_in(value: Any) -> Any:
     return [part.strip() for part in parts if part.strip().lower() not in _NORMAL]
 
 
-def _as_label(value: Any) -> Any:
+def _as_name(value: Any) -> Any:
     return str(value).strip() if isinstance(value, str | int) else value
 
 
@@ -109,7 +111,7 @@ class _EventRow(BaseModel):
 
     start: Annotated[float, Field(ge=0)]
     end: float
-    label: Annotated[str, Field(alias="class", min_length=1)]
+    class_name: Annotated[str, Field(validation_alias=_CLASS_KEYS, min_length=1)]
     modality: TrueModality = "audio-visual"
     audio_class: str | None = None
     audio: tuple[float, float] | None = None
@@ -124,10 +126,10 @@ class _EventRow(BaseModel):
 
     def event(self) -> TrueEvent:
         span = Span(self.start, self.end)
-        parts: tuple[tuple[str, Span], ...] = ((self.label, span),)
+        parts: tuple[tuple[str, Span], ...] = ((self.class_name, span),)
         if self.audio_class and self.audio and self.visual:
-            parts = ((self.label, Span(*self.visual)), (self.audio_class, Span(*self.audio)))
-        return TrueEvent(span, self.label, self.modality, parts)
+            parts = ((self.class_name, Span(*self.visual)), (self.audio_class, Span(*self.audio)))
+        return TrueEvent(span, self.class_name, self.modality, parts)
 
 
 class VideoRow(BaseModel):
@@ -136,7 +138,7 @@ class VideoRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     video: Annotated[str, Field(min_length=1)]
-    label: Annotated[str | None, BeforeValidator(_as_label)] = None
+    class_name: Annotated[str | None, BeforeValidator(_as_name), Field(validation_alias=_CLASS_KEYS)] = None
     classes: Annotated[list[str] | None, BeforeValidator(classes_in)] = None
     split: Annotated[Split | None, BeforeValidator(_as_split)] = None
     events: list[_EventRow] | None = None
@@ -148,22 +150,22 @@ class VideoRow(BaseModel):
     def _tell_none_from_missing(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             raise ValueError("expected a JSON object")
-        if not {"label", "classes", "events"} & data.keys():
-            raise ValueError("there is neither label nor classes nor events")
+        if not {"class", "label", "classes", "events"} & data.keys():
+            raise ValueError("there is neither class nor classes nor events")
         return {key: value for key, value in data.items() if key != "classes" or value is not None}
 
     @model_validator(mode="after")
     def _check(self) -> VideoRow:
         said = {name: positive for name, positive in self._claims().items() if positive is not None}
         if len(set(said.values())) > 1:
-            values = [f"{name} {self.label!r}" if name == "label" else name for name in said]
+            values = [f"{name} {self.class_name!r}" if name == "class" else name for name in said]
             raise ValueError(f"{' and '.join(values)} contradict each other: does anything happen in it?")
         return self
 
     def _claims(self) -> dict[str, bool | None]:
         """Whether anything happens, by each of the keys that are there."""
         return {
-            "label": None if self.label is None else self.label.lower() not in _NORMAL,
+            "class": None if self.class_name is None else self.class_name.lower() not in _NORMAL,
             "classes": None if self.classes is None else bool(self.classes),
             "events": None if self.events is None else bool(self.events),
         }
@@ -172,8 +174,8 @@ class VideoRow(BaseModel):
         """The video of the line at ``where``, its path relative to ``folder``."""
         events = None if self.events is None else sorted((row.event() for row in self.events), key=lambda one: one.span)
         classes = set(self.classes or ()) | {name for event in events or () for name, _ in event.parts}
-        if self.label != _UNNAMED:
-            classes.update(classes_in(self.label))
+        if self.class_name != _UNNAMED:
+            classes.update(classes_in(self.class_name))
         positive = any(self._claims().values())
         return LabelledVideo(
             name=self.video,

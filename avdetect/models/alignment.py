@@ -33,7 +33,7 @@ __all__ = [
 # Of the score of what is not there: a softmax gives it no weight, and it is finite.
 _BLOCKED = -1e9
 # Times, in snippets, and places that spread less than this say little about order.
-_LEAST_SPREAD = 0.5
+ORDER_SPREAD = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +282,7 @@ class AlignmentNet(nn.Module):
         heard_at = _centred(attention @ time, told)
         places = _centred(text.places.to(similarity.dtype), told)
         lengths = heard_at.norm(dim=-1) * places.norm(dim=-1)
-        order = (heard_at * places).sum(-1) / (lengths + _LEAST_SPREAD)
+        order = (heard_at * places).sum(-1) / (lengths + ORDER_SPREAD)
         overall = sound.whole() @ text.whole.T
         fused = (
             self.log_overall_weight.exp() * overall

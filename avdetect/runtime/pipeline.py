@@ -281,7 +281,7 @@ def score(
             source=str(source),
             media=scores.media,
             curve=scored,
-            events=tuple(sorted(events, key=lambda event: (event.start_s, event.label))),
+            events=tuple(sorted(events, key=lambda event: (event.start_s, event.class_name))),
             notes=scores.notes,
             stats=stats,
         )

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avdetect.errors import UsageError
+from avdetect.events.event import round_probability, round_time
 from avdetect.manifest import EventRule
-from avdetect.sinks.formats import round_probability, round_time
 from avdetect.text.scoring import Story
 
 

@@ -87,7 +87,7 @@ class Reporter(EngineListener):
         self._gaps = {feed: row for feed, (row, _) in going_on.items()}
         for event in self._store.close_dangling(now, self._sinks_of, but=self._gaps.values()):
             _LOG.info(
-                "%s: %s was open when the service ended last", event.feed, event.event.label, extra=_of(event.feed)
+                "%s: %s was open when the service ended last", event.feed, event.event.class_name, extra=_of(event.feed)
             )
         gaps = {feed: gap for feed, (_, gap) in going_on.items()}
         for feed, until in self._store.watched().items():
@@ -115,13 +115,13 @@ class Reporter(EngineListener):
         sinks = self._sinks_of(event.feed)
         self._keep(lambda: self._store.record_event(event, sinks))
         if event.stage == "opened":
-            self._metrics.count_event(event.feed, event.event.label)
+            self._metrics.count_event(event.feed, event.event.class_name)
         if event.stage != "updated":
             found = event.event
             _LOG.info(
                 "%s: %s %s, confidence %.2f",
                 event.feed,
-                found.label,
+                found.class_name,
                 event.stage,
                 found.confidence,
                 extra=_of(event.feed),

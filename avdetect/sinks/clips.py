@@ -152,7 +152,7 @@ def _names(events: Sequence[Event], stem: str) -> list[str]:
     for event in events:
         minutes, milliseconds = divmod(round(event.start_s * 1000), 60_000)
         when = f"{minutes // 60:02d}h{minutes % 60:02d}m{milliseconds / 1000:06.3f}s"
-        tail = f"_{when}_{_safe(event.label)}"
+        tail = f"_{when}_{_safe(event.class_name)}"
         room = max(0, _MAX_NAME_BYTES - len(tail.encode()))
         first_choice = name = _safe(stem).encode()[:room].decode("utf-8", "ignore") + tail
         number = 1

@@ -15,30 +15,8 @@ from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 from avdetect.errors import OutputError, UsageError
-from avdetect.events.event import Event, Modality
+from avdetect.events.event import Event, Modality, SourceEventRecord
 from avdetect.files import replacing
-
-
-def round_time(seconds: float) -> float:
-    """To a millisecond."""
-    return round(float(seconds), 3)
-
-
-def round_probability(probability: float) -> float:
-    """To four decimals."""
-    return round(float(probability), 4)
-
-
-def event_record(event: Event) -> dict[str, str | float]:
-    """The fields of an event, in the order in which every format has them."""
-    return {
-        "label": event.label,
-        "start_s": round_time(event.start_s),
-        "end_s": round_time(event.end_s),
-        "peak_s": round_time(event.peak_s),
-        "confidence": round_probability(event.confidence),
-        "modality": event.modality,
-    }
 
 
 def json_line(value: Mapping[str, object]) -> str:
@@ -154,7 +132,7 @@ def one_line(text: str) -> str:
 
 def caption(event: Event) -> str:
     """For people: ``gunshot 87% (heard)``."""
-    return f"{one_line(event.label)} {event.confidence:.0%} ({_CARRIED[event.modality]})"
+    return f"{one_line(event.class_name)} {event.confidence:.0%} ({_CARRIED[event.modality]})"
 
 
 def cue_times(event: Event, decimal_mark: str) -> str:
@@ -172,13 +150,13 @@ def _clock(time_ms: int, decimal_mark: str) -> str:
 
 
 def _render_jsonl(number: int, source: str, event: Event) -> str:
-    return json_line({"source": source, **event_record(event)})
+    return json_line(SourceEventRecord.in_source(source, event).as_dict())
 
 
 JSONL = EventFormat("jsonl", ".jsonl", holds_many_sources=True, header="", render=_render_jsonl)
 
 
-COLUMNS = ("source", "label", "start_s", "end_s", "peak_s", "confidence", "modality")
+COLUMNS = ("source", "class", "start_s", "end_s", "peak_s", "confidence", "modality")
 
 
 def _row(values: Iterable[object]) -> str:
@@ -188,7 +166,7 @@ def _row(values: Iterable[object]) -> str:
 
 
 def _render_csv(number: int, source: str, event: Event) -> str:
-    return _row([source, *event_record(event).values()])
+    return _row(SourceEventRecord.in_source(source, event).as_dict().values())
 
 
 CSV = EventFormat("csv", ".csv", holds_many_sources=True, header=_row(COLUMNS), render=_render_csv)
@@ -233,7 +211,7 @@ def _render_rttm(number: int, source: str, event: Event) -> str:
         f"{event.end_s - event.start_s:.3f}",
         ABSENT,
         ABSENT,
-        _field(event.label),
+        _field(event.class_name),
         f"{event.confidence:.4f}",
         ABSENT,
     )

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from avdetect.errors import OutputError
 from avdetect.events.curve import ScoreCurve
-from avdetect.events.event import Event
+from avdetect.events.event import Event, EventRecord
 from avdetect.files import replacing
 from avdetect.media.packets import MediaInfo, MediaNote
 
@@ -108,7 +108,7 @@ def _document(entry: ReportEntry, folder: Path) -> dict[str, object]:
         "classes": [{"name": name, "on": entry.on_thresholds.get(name)} for name in curve.classes],
         "scores": _base64(_packed_scores(curve)),
         "present": _base64(curve.present.astype(np.uint8) @ np.array([1, 2], np.uint8)),
-        "events": [asdict(event) for event in entry.events],
+        "events": [EventRecord.of(event).as_dict() for event in entry.events],
         "count": len(entry.events) if entry.count is None else entry.count,
         "notes": [asdict(note) for note in entry.notes],
     }

@@ -8,7 +8,7 @@ all are of unit length, and sums over t leave out snippets without sound::
     alpha_nt = softmax over t of  sharpness <z^a_t, z^l_n>
     s_t = 1/N sum over n of  sum over t of  alpha_nt <z^a_t, z^l_n>
     m_n = sum over t of t alpha_nt,  p_n the phrase's place,  both less their means over n
-    rho = <m, p> / (|m| |p| + 1/2)
+    rho = <m, p> / (|m| |p| + order_spread)
 
     score = overall_weight s_g + temporal_weight s_t + order_weight rho
 """
@@ -21,8 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.manifest import AlignmentSpec
-
-_LEAST_SPREAD = 0.5
 
 Floats = NDArray[np.float32]
 
@@ -85,14 +83,14 @@ def fit(trace: SoundTrace, story: Story, spec: AlignmentSpec) -> AlignmentScore:
     attention = _softmax(spec.sharpness * similarity)
     temporal = float((attention * similarity).sum(axis=1).mean())
     heard_at = attention @ np.flatnonzero(trace.present)
-    order = _agreement(heard_at, story.places.astype(np.float64))
+    order = _agreement(heard_at, story.places.astype(np.float64), spec.order_spread)
     fused = spec.overall_weight * overall + spec.temporal_weight * temporal + spec.order_weight * order
     return AlignmentScore(fused, overall, temporal, order)
 
 
-def _agreement(heard_at: NDArray[np.float64], places: NDArray[np.float64]) -> float:
+def _agreement(heard_at: NDArray[np.float64], places: NDArray[np.float64], spread: float) -> float:
     heard_at, places = heard_at - heard_at.mean(), places - places.mean()
-    return float(heard_at @ places / (np.linalg.norm(heard_at) * np.linalg.norm(places) + _LEAST_SPREAD))
+    return float(heard_at @ places / (np.linalg.norm(heard_at) * np.linalg.norm(places) + spread))
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

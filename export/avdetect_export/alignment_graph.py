@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avdetect.manifest import AlignmentSpec
-from avdetect.models.alignment import AlignmentNet, AudioTower, TextTower
+from avdetect.models.alignment import ORDER_SPREAD, AlignmentNet, AudioTower, TextTower
 from avdetect.runtime.session import choose_provider, open_session
 from avdetect.runtime.sound_text import AlignmentModel
 from avdetect.text.phrase_encoder import TextEncoder
@@ -58,6 +58,7 @@ def export_alignment(network: AlignmentNet, *, weights: Weights = "float32") -> 
         overall_weight=network.log_overall_weight.exp().item(),
         temporal_weight=network.log_temporal_weight.exp().item(),
         order_weight=network.order_weight.item(),
+        order_spread=ORDER_SPREAD,
         sharpness=network.log_sharpness.exp().item(),
         relevance_scale=network.log_relevance_scale.exp().item(),
         relevance_bias=network.relevance_bias.item(),

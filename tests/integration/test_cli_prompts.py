@@ -45,16 +45,16 @@ def siren(media: MediaFactory) -> Path:
 
 
 def labels(result: Result) -> set[str]:
-    return {event["label"] for event in json.loads(result.stdout)["events"]}
+    return {event["class"] for event in json.loads(result.stdout)["events"]}
 
 
 def test_a_prompt_finds_its_sound_and_is_heard_alone() -> None:
     document = json.loads(run("score", DEMO, *SIREN, *ALARM, "--prompt", "glass breaks", "--json").stdout)
 
-    [event] = [event for event in document["events"] if event["label"] == "alarm"]
+    [event] = [event for event in document["events"] if event["class"] == "alarm"]
     assert 11.5 < event["start_s"] < 14
     assert event["modality"] == "audio"
-    assert "glass breaks" not in {event["label"] for event in document["events"]}
+    assert "glass breaks" not in {event["class"] for event in document["events"]}
 
 
 def test_the_detector_says_what_it_says_without_prompts(saved: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_every_format_names_the_phrase(saved: Path, tmp_path: Path, name: str) -
     text = (tmp_path / name).read_text()
     if name.endswith(".csv"):
         with (tmp_path / name).open(newline="") as file:
-            text = " ".join(row["label"] for row in csv.DictReader(file))
+            text = " ".join(row["class"] for row in csv.DictReader(file))
     escaped = {".jsonl": r"a \"siren\", it wails", ".rttm": 'a_"siren",_it_wails'}
     assert escaped.get(Path(name).suffix, 'a "siren", it wails') in text
 

@@ -94,7 +94,7 @@ def test_json_is_one_document_per_input_with_what_failed(clip: Path, tmp_path: P
     assert "no such file" in failed["error"]
     assert scored["error"] is None
     assert scored["bundle"]["name"]
-    assert "gunshot" in {event["label"] for event in scored["events"]}
+    assert "gunshot" in {event["class"] for event in scored["events"]}
     assert result.stderr.splitlines() == [f"avdetect: {failed['error']}", "avdetect: 1 of 2 inputs failed."]
 
 
@@ -140,7 +140,7 @@ def test_many_inputs_get_a_caption_file_each_in_a_folder(clip: Path, tmp_path: P
 def test_thresholds_and_classes_choose_the_events(clip: Path) -> None:
     def labels(*options: str) -> set[str]:
         document = json.loads(run("score", clip, *SHOTS, "--json", *options).stdout)
-        return {event["label"] for event in document["events"]}
+        return {event["class"] for event in document["events"]}
 
     everything = labels()
     assert "gunshot" in everything
@@ -158,7 +158,7 @@ def test_standard_input_is_scored() -> None:
     assert running.returncode == 0, err
     document = json.loads(out)
     assert document["source"] == "-"
-    assert "gunshot" in {event["label"] for event in document["events"]}
+    assert "gunshot" in {event["class"] for event in document["events"]}
 
 
 def test_the_report_holds_all_inputs(clip: Path, silent: Path, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_events_of_saved_scores_have_the_same_outputs(saved: Path, tmp_path: Pat
 def test_the_demo_finds_the_shots_and_the_siren() -> None:
     document = json.loads(run("demo", "--json").stdout)
 
-    assert {"gunshot", "siren"} <= {event["label"] for event in document["events"]}
+    assert {"gunshot", "siren"} <= {event["class"] for event in document["events"]}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

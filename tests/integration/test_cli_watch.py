@@ -132,10 +132,10 @@ def test_a_live_feed_has_the_events_of_the_file(shots: Path) -> None:
     file = CliRunner().invoke(app, ["score", "--device", "cpu", "--json", "--threshold", "0.3", str(shots)])
     expected = json.loads(file.stdout)["events"]
     assert len(expected) > 0
-    assert sorted(event["class"] for event in live) == sorted(event["label"] for event in expected)
+    assert sorted(event["class"] for event in live) == sorted(event["class"] for event in expected)
     for event in expected:
         [same] = [
-            one for one in live if one["class"] == event["label"] and abs(one["start_s"] - event["start_s"]) < HOP_S
+            one for one in live if one["class"] == event["class"] and abs(one["start_s"] - event["start_s"]) < HOP_S
         ]
         assert same["end_s"] == pytest.approx(event["end_s"], abs=HOP_S)
 

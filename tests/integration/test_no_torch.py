@@ -52,7 +52,7 @@ def test_a_file_is_scored_from_decoding_to_events_without_torch() -> None:
     print(json.dumps({
         "snippets": len(result.curve.start_s),
         "present": result.curve.present.all(axis=0).tolist(),
-        "labels": sorted({event.label for event in result.events}),
+        "labels": sorted({event.class_name for event in result.events}),
         "blocked": sorted(Blocked.names & set(sys.modules)),
     }))
     """

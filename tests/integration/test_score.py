@@ -55,7 +55,7 @@ def test_every_snippet_is_scored_once_and_in_order(whole: ScoreResult) -> None:
 
 
 def test_the_demo_clip_has_a_gunshot_where_it_is_heard(whole: ScoreResult) -> None:
-    shots = [event for event in whole.events if event.label == "gunshot"]
+    shots = [event for event in whole.events if event.class_name == "gunshot"]
     assert shots, whole.events
     assert all(0 <= event.start_s <= event.peak_s <= event.end_s for event in whole.events)
     assert shots[0].modality in ("audio", "both")

@@ -24,7 +24,7 @@ def an_event(
         id=str(uuid.uuid4()),
         feed=feed,
         stage=stage,
-        event=Event(label=label, start_s=10.0, end_s=12.0, peak_s=11.0, confidence=confidence, modality="audio"),
+        event=Event(class_name=label, start_s=10.0, end_s=12.0, peak_s=11.0, confidence=confidence, modality="audio"),
         started_at=started_at,
         ended_at=started_at + timedelta(seconds=2),
         peak_at=started_at + timedelta(seconds=1),

@@ -95,7 +95,7 @@ function drawEventRows(context, model, toX) {
     context.fillText(fitted(context, plain(label), GUTTER - 10), GUTTER - 8, top + EVENT_ROW / 2 - 1);
     context.fillStyle = styleOf(classColour(index));
     for (const event of model.events) {
-      if (event.label !== label || event.end_s < model.view.start || event.start_s > model.view.end) continue;
+      if (event.class !== label || event.end_s < model.view.start || event.start_s > model.view.end) continue;
       const left = Math.max(GUTTER, toX(event.start_s)), right = toX(event.end_s);
       context.beginPath();
       context.roundRect(left, top + 2, Math.max(3, right - left), EVENT_ROW - 5, 3);
@@ -117,7 +117,7 @@ function drawLanes(context, model, width, toX) {
     context.rect(box.left, top - 2, box.width, lane.height + 4);
     context.clip();
     for (const event of model.events) {
-      const index = model.classIndexOf(event.label);
+      const index = model.classIndexOf(event.class);
       if (model.classIndex !== null && model.classIndex !== index) continue;
       if (event.end_s < model.view.start || event.start_s > model.view.end) continue;
       context.globalAlpha = 0.13;
@@ -177,7 +177,7 @@ function drawOverview(canvas, model) {
   context.fillRect(box.left, 0, box.width, height);
   drawCurve(context, model.series, model.curves[0], HEARD | SEEN, all, box, styleOf("--fused"), hatchOf(context, styleOf("--hatch")));
   for (const event of model.events) {
-    context.fillStyle = styleOf(classColour(model.classIndexOf(event.label)));
+    context.fillStyle = styleOf(classColour(model.classIndexOf(event.class)));
     context.fillRect(toX(event.start_s), height - 4, Math.max(2, toX(event.end_s) - toX(event.start_s)), 4);
   }
   const left = toX(model.view.start), right = toX(model.view.end);

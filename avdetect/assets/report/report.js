@@ -127,7 +127,7 @@ function readoutAt(time) {
     lines.push([lane.name, isPresent ? (model.curves[lane.head][index] / 255).toFixed(2) : "absent"]);
   }
   for (const event of model.listed) {
-    if (event.start_s <= time && time < event.end_s) lines.push([plain(event.label), event.confidence.toFixed(2)]);
+    if (event.start_s <= time && time < event.end_s) lines.push([plain(event.class), event.confidence.toFixed(2)]);
   }
   return lines;
 }
@@ -153,7 +153,7 @@ function chooseClass(index) {
   model.curves = curvesOf(model.series, index);
   const thresholds = new Set(model.series.classes.filter((spec, i) => (index === null ? isWanted(spec) : i === index)).map((spec) => spec.on));
   model.threshold = thresholds.size === 1 ? [...thresholds][0] : null;
-  model.listed = index === null ? entry.events : entry.events.filter((event) => event.label === model.series.classes[index].name);
+  model.listed = index === null ? entry.events : entry.events.filter((event) => event.class === model.series.classes[index].name);
   chosenRow = -1;
   listEvents();
   redraw();
@@ -163,15 +163,15 @@ function chooseClass(index) {
 
 function listEvents() {
   $("rows").replaceChildren(...model.listed.map((event, row) => {
-    const colour = `var(${classColour(model.classIndexOf(event.label))})`;
+    const colour = `var(${classColour(model.classIndexOf(event.class))})`;
     const bar = element("span", { className: "bar" }, element("i"));
     bar.firstChild.style.width = `${event.confidence * 100}%`;
     const dot = element("span", { className: "dot" });
     const jump = element("button", { type: "button", textContent: clock(event.start_s) });
-    jump.setAttribute("aria-label", `${plain(event.label)} at ${clock(event.start_s)}: play from here`);
+    jump.setAttribute("aria-label", `${plain(event.class)} at ${clock(event.start_s)}: play from here`);
     const line = element("tr", {},
       element("td", {}, jump, element("small", { textContent: ` ${(event.end_s - event.start_s).toFixed(1)} s` })),
-      element("td", {}, element("span", { className: "label" }, dot, plain(event.label))),
+      element("td", {}, element("span", { className: "label" }, dot, plain(event.class))),
       element("td", {}, bar, event.confidence.toFixed(2)),
       element("td", {}, element("span", { className: `by by-${event.modality}`, textContent: CARRIED_BY[event.modality] })));
     line.style.setProperty("--colour", colour);
@@ -231,7 +231,7 @@ function listClasses() {
     if (colour) face.style.setProperty("--colour", `var(${colour})`);
     return element("label", { className: "chip" }, input, face);
   };
-  const countOf = (name) => entry.events.filter((event) => event.label === name).length;
+  const countOf = (name) => entry.events.filter((event) => event.class === name).length;
   $("classes").replaceChildren(
     chip(null, `All ${FOUND}s`, entry.count, null),
     ...entry.classes.map((spec, index) => chip(index, plain(spec.name), countOf(spec.name), classColour(index))));
@@ -245,7 +245,7 @@ function show(index) {
   model = {
     series, duration, events: entry.events, listed: entry.events, classIndex: null, curves: null, threshold: null,
     classIndexOf: (label) => labels.get(label) ?? labels.size,
-    eventClasses: entry.classes.map((spec) => spec.name).filter((name) => entry.events.some((event) => event.label === name)),
+    eventClasses: entry.classes.map((spec) => spec.name).filter((name) => entry.events.some((event) => event.class === name)),
     view: { start: 0, end: duration },
   };
   position = 0;

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avdetect.errors import AvdetectError, BundleError, ProviderError, UsageError
-from avdetect.events.rules import rules_for, with_overrides
 from avdetect.manifest import EventRule, Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.serve.config.reading import STANDARD, KeyPath, Mistake, misuse, read_config, unknown
@@ -189,19 +188,7 @@ def _feed(
 
 
 def _rules(feed: FeedSettings, classes: Sequence[str], manifest: Manifest) -> tuple[EventRule | None, ...]:
-    return tuple(
-        with_overrides(
-            rules_for(classes, manifest),
-            classes,
-            threshold=feed.threshold,
-            per_class=feed.thresholds,
-            only=feed.classes,
-            smooth_snippets=feed.smooth_snippets,
-            min_duration_s=feed.min_duration_s,
-            merge_gap_s=feed.merge_gap_s,
-            cooldown_s=feed.cooldown_s,
-        )
-    )
+    return tuple(feed.overrides.rules(classes, manifest))
 
 
 def _url(feed: FeedSettings, folder: Path) -> str:

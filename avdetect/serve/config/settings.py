@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from avdetect.manifest import Probability, Seconds
+from avdetect.events.rules import RuleOverrides
+from avdetect.manifest import Seconds
 from avdetect.media.live_options import LiveOptions
 from avdetect.serve.secrets import Secret, SecretSettings
 from avdetect.serve.sinks.settings import SinkSettings
@@ -100,7 +101,7 @@ class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class FeedSettings(SecretSettings, LiveOptions):
+class FeedSettings(SecretSettings, LiveOptions, RuleOverrides):
     """One source, how to reach it, and what of it counts."""
 
     url: Annotated[str, Field(min_length=1, repr=False)]
@@ -108,20 +109,15 @@ class FeedSettings(SecretSettings, LiveOptions):
     enabled: bool = True
     username: Secret | None = None
     password: Secret | None = None
-    classes: tuple[str, ...] | None = None
-    """Those whose events are wanted; ``None`` for all."""
-    threshold: Probability | None = None
-    """From which on something is an event; ``None`` for what the bundle says."""
-    thresholds: dict[str, Probability] = Field(default_factory=dict)
-    """The same of single classes."""
-    smooth_snippets: Annotated[int, Field(ge=1)] | None = None
-    min_duration_s: Seconds | None = None
-    merge_gap_s: Seconds | None = None
-    cooldown_s: Seconds | None = None
     sinks: tuple[str, ...] | None = None
     """Names of those that its events go to; ``None`` for all."""
     clips: bool = True
     """Whether to keep clips, where they are kept at all."""
+
+    @property
+    def overrides(self) -> RuleOverrides:
+        """What of it counts as an event."""
+        return RuleOverrides.model_validate({name: getattr(self, name) for name in RuleOverrides.model_fields})
 
     @property
     def options(self) -> LiveOptions:

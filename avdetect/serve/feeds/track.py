@@ -229,7 +229,7 @@ class FeedTrack:
         """Reports on the events that are open."""
         reports: list[Report] = []
         for event in self._segmenter.open_events:
-            known = self._open.get((event.label, event.start_s))
+            known = self._open.get((event.class_name, event.start_s))
             if known is None or event.end_s - known.event.end_s >= self._update_interval_s - _SAME_TIME_S:
                 reports.append(self._report(stretch, event, "opened" if known is None else "updated"))
         return reports
@@ -238,7 +238,7 @@ class FeedTrack:
         """Reports on events that are over; one that nobody heard of yet is opened first."""
         reports: list[Report] = []
         for event in events:
-            key = (event.label, event.start_s)
+            key = (event.class_name, event.start_s)
             if key not in self._open:
                 reports.append(self._report(stretch, event, "opened"))
             interrupted = lost and event.end_s > self._seen_end_s - _SAME_TIME_S
@@ -247,7 +247,7 @@ class FeedTrack:
         return reports
 
     def _report(self, stretch: _Stretch, event: Event, stage: EventStage) -> FeedEvent:
-        known = self._open.get((event.label, event.start_s))
+        known = self._open.get((event.class_name, event.start_s))
         report = FeedEvent(
             id=known.id if known else str(uuid.uuid4()),
             feed=self._feed,
@@ -257,7 +257,7 @@ class FeedTrack:
             ended_at=_utc(stretch.unix_s(event.end_s)),
             peak_at=_utc(stretch.unix_s(event.peak_s)),
         )
-        self._open[event.label, event.start_s] = report
+        self._open[event.class_name, event.start_s] = report
         return report
 
     def _count_drops(self, stretch: _Stretch, num_dropped: int, span: Span) -> list[Report]:

@@ -36,8 +36,8 @@ class ClipLabel:
 
     def as_row(self, folder: Path) -> dict[str, object]:
         """A line of a training manifest, with the clip's path below ``folder``; the last two keys are for people."""
-        label: dict[str, object] = {"classes": list(self.class_names)} if self.class_names else {"label": "normal"}
-        return {"video": Path(folder, self.clip).as_posix(), **label, "feed": self.feed, "event_id": self.event_id}
+        known: dict[str, object] = {"classes": list(self.class_names)} if self.class_names else {"class": "normal"}
+        return {"video": Path(folder, self.clip).as_posix(), **known, "feed": self.feed, "event_id": self.event_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def labelled_clips(store: Store, clips_folder: Path, *, margin_s: float = CLIP_M
             left_out["without a clip"] += 1
             continue
         shown = [event, *_others_in(event, margin, store)]
-        class_names = tuple(dict.fromkeys(other.event.label for other in shown if other.answer == "confirmed"))
+        class_names = tuple(dict.fromkeys(other.event.class_name for other in shown if other.answer == "confirmed"))
         if not class_names and any(other.answer is None for other in shown):
             left_out["beside an event without an answer"] += 1
             continue

@@ -166,7 +166,7 @@ def event_values(event: FeedEvent) -> dict[str, object]:
         "id": event.id,
         "feed": event.feed,
         "stage": event.stage,
-        "label": event.event.label,
+        "label": event.event.class_name,
         "confidence": event.event.confidence,
         "modality": event.event.modality,
         "start_s": event.event.start_s,
@@ -188,7 +188,7 @@ def to_event(row: sqlite3.Row) -> StoredEvent:
         feed=row["feed"],
         stage=row["stage"],
         event=Event(
-            label=row["label"],
+            class_name=row["label"],
             start_s=row["start_s"],
             end_s=row["end_s"],
             peak_s=row["peak_s"],

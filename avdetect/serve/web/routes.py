@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel
 from starlette.responses import StreamingResponse
 from starlette.staticfiles import StaticFiles
 
+from avdetect.events.event import GapRecord
 from avdetect.media.suffixes import MEDIA_SUFFIXES
 from avdetect.serve.store import Answer, Store, StoredEvent
 from avdetect.serve.store.labels import labelled_clips
@@ -24,7 +25,6 @@ from avdetect.serve.web.schemas import (
     EventOut,
     EventPage,
     FeedOut,
-    GapOut,
     ScoreOut,
     ScoresOut,
     SessionOut,
@@ -88,9 +88,9 @@ def events_router(store: Store, state: ServiceState, clips_folder: Path, clip_ma
         return _event_out(event)
 
     @router.get("/gaps")
-    def gaps(feed: Feed = None, since: Since = None, limit: Limit = 100) -> list[GapOut]:
+    def gaps(feed: Feed = None, since: Since = None, limit: Limit = 100) -> list[GapRecord]:
         """Times in which a feed was not seen, newest first; with `since` those that lasted then or began later."""
-        return [GapOut.model_validate(gap.as_dict()) for gap in store.gaps(feed=feed, since=since, limit=limit)]
+        return [GapRecord.of(gap) for gap in store.gaps(feed=feed, since=since, limit=limit)]
 
     @router.get("/labels.jsonl", response_class=Response, responses={200: {"content": {"application/x-ndjson": {}}}})
     def labels() -> Response:
@@ -105,7 +105,7 @@ def events_router(store: Store, state: ServiceState, clips_folder: Path, clip_ma
 
 
 def _event_out(event: StoredEvent) -> EventOut:
-    return EventOut.model_validate(event.as_dict())
+    return EventOut.of_feed(event, answer=event.answer)
 
 
 def _found(event: StoredEvent | None, event_id: str) -> StoredEvent:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from avdetect.events.event import EventStage, Modality
+from avdetect.events.event import FeedEventRecord
 from avdetect.serve.feeds.listener import FeedState
 from avdetect.serve.store import Answer
 
@@ -16,7 +16,6 @@ __all__ = [
     "EventOut",
     "EventPage",
     "FeedOut",
-    "GapOut",
     "ScoreOut",
     "ScoresOut",
     "SessionOut",
@@ -62,26 +61,9 @@ class ScoresOut(BaseModel):
     scores: list[ScoreOut] = Field(description="Oldest first.")
 
 
-class EventOut(BaseModel):
+class EventOut(FeedEventRecord):
     """An event, as far as it is known."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    id: str
-    feed: str
-    stage: EventStage
-    class_name: str = Field(alias="class")
-    confidence: float
-    modality: Modality = Field(description="What carried it.")
-    start_s: float = Field(description="Media time of the feed, like the two that follow.")
-    end_s: float
-    peak_s: float
-    started_at: datetime = Field(description="Wall-clock time, like the two that follow.")
-    ended_at: datetime
-    peak_at: datetime
-    interrupted: bool = Field(description="Closed because the feed was lost: it may have gone on unseen.")
-    clip: str | None = Field(description="File name, below /clips/.")
-    thumbnail: str | None = Field(description="File name, below /thumbnails/.")
     answer: Answer | None = Field(description="What a person said of it.")
 
 
@@ -98,18 +80,6 @@ class AnswerIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     answer: Answer | None = Field(description="Null takes an answer back.")
-
-
-class GapOut(BaseModel):
-    """A time in which a feed was not seen, or not all of it."""
-
-    feed: str
-    reason: str
-    message: str
-    start_s: float
-    started_at: datetime
-    ended_at: datetime | None = Field(description="Null while it lasts.")
-    dropped_snippets: int
 
 
 class SessionOut(BaseModel):

@@ -97,7 +97,7 @@ class LinesView(EngineListener):
         """When it opens, and all of it when it has closed."""
         if event.stage != "updated":
             self._print(self._event_line(event))
-        self._closed[event.event.label] += event.stage == "closed"
+        self._closed[event.event.class_name] += event.stage == "closed"
 
     def on_gap(self, gap: FeedGap) -> None:
         """Why the feed is not seen."""
@@ -129,7 +129,7 @@ class LinesView(EngineListener):
         return Text.assemble(
             (f"{event.started_at:%H:%M:%SZ}  ", "bright_black"),
             f"{event.stage:<7} ",
-            (f"{class_label(found.label):<{self._label_width}}", class_colour(self._classes, found.label)),
+            (f"{class_label(found.class_name):<{self._label_width}}", class_colour(self._classes, found.class_name)),
             f"  {found.confidence:.2f}  {CARRIED[found.modality]:<5}  {span}",
             ("  interrupted" if event.interrupted else "", "yellow"),
         )
@@ -237,7 +237,7 @@ class LiveView(LinesView):
         ends_s = np.array([score.span.end_s for score in self._recent])
         values = np.stack([score.scores for score in self._recent])
         for column, name in enumerate(self._classes):
-            own = [event.event for event in self._events.values() if event.event.label == name]
+            own = [event.event for event in self._events.values() if event.event.class_name == name]
             peaks = column_peaks(start_s, ends_s, values[:, column], span, num_columns)
             bars = draw_levels(peaks, ASCII_LEVELS if self._ascii else BLOCK_LEVELS)
             line = Text(f"  {class_label(name):>{self._label_width}}  ")

@@ -90,7 +90,7 @@ class Summary:
         values[~known] = math.nan
         for row in shown:
             name = curve.classes[row]
-            own = [event for event in events if event.label == name]
+            own = [event for event in events if event.class_name == name]
             peaks = column_peaks(curve.start_s, curve.end_s, values[:, row], span, num_columns)
             bars = draw_levels(peaks, ASCII_LEVELS if self._ascii else BLOCK_LEVELS)
             line = Text(f"  {class_label(name):>{label_width}}  ")
@@ -117,7 +117,7 @@ class Summary:
         )
         times = [(show_time(event.start_s), show_time(event.end_s)) for event in listed]
         time_width = max(5, *(len(end) for _, end in times))
-        label_width = max(5, *(len(class_label(event.label)) for event in listed))
+        label_width = max(5, *(len(class_label(event.class_name)) for event in listed))
         yield Text(
             f"  {'start':>{time_width}}  {'end':>{time_width}}  {'class':<{label_width}}  confidence  by",
             "bright_black",
@@ -125,7 +125,7 @@ class Summary:
         for event, (start, end) in zip(listed, times, strict=True):
             yield Text.assemble(
                 f"  {start:>{time_width}}  {end:>{time_width}}  ",
-                (f"{class_label(event.label):<{label_width}}", class_colour(curve.classes, event.label)),
+                (f"{class_label(event.class_name):<{label_width}}", class_colour(curve.classes, event.class_name)),
                 f"  {event.confidence:>10.2f}  {CARRIED[event.modality]}",
             )
         if len(listed) < len(events):
@@ -164,7 +164,7 @@ def _facts(media: MediaInfo | None) -> Iterator[str]:
 
 def _rows(curve: ScoreCurve, events: Sequence[Event]) -> list[int]:
     """The classes worth a row: those with events, else the strongest one."""
-    labels = {event.label for event in events}
+    labels = {event.class_name for event in events}
     return [row for row, name in enumerate(curve.classes) if name in labels] or [int(curve.scores.max(axis=0).argmax())]
 
 

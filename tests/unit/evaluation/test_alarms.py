@@ -49,10 +49,10 @@ def test_the_detections_are_the_events_of_the_decoder() -> None:
     rules = [EventRule(on=0.5, off=0.5, merge_gap_s=1.0)]
     scores = curve("a", ["bang"], SCORES)
 
-    found = [(item.label, item.span, item.confidence) for item in detect(scores, rules, latency_s=0.0)]
+    found = [(item.class_name, item.span, item.confidence) for item in detect(scores, rules, latency_s=0.0)]
 
     events = decide_events(scores, rules)
-    assert found == [(event.label, Span(event.start_s, event.end_s), event.confidence) for event in events]
+    assert found == [(event.class_name, Span(event.start_s, event.end_s), event.confidence) for event in events]
     assert len(found) == 2
 
 
@@ -73,7 +73,7 @@ def test_detections_that_overlap_or_touch_are_one_alarm() -> None:
         ]
     )
 
-    assert [(alarm.span, alarm.labels) for alarm in alarms] == [
+    assert [(alarm.span, alarm.class_names) for alarm in alarms] == [
         (Span(0, 7), ("scream", "crash")),
         (Span(8, 9), ("siren",)),
     ]

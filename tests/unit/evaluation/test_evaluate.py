@@ -82,8 +82,10 @@ def test_alarms_by_hand(result: Evaluation) -> None:
 
 def test_what_went_wrong_is_listed(result: Evaluation) -> None:
     alarms, missed = result.false_alarms, result.missed
-    assert [(item.video, item.alarm.span, item.alarm.labels) for item in alarms] == [("b.mp4", Span(5, 6), ("bang",))]
-    assert [(item.event.label, item.highest_score) for item in missed] == [("fight", pytest.approx(0.3))]
+    assert [(item.video, item.alarm.span, item.alarm.class_names) for item in alarms] == [
+        ("b.mp4", Span(5, 6), ("bang",))
+    ]
+    assert [(item.event.class_name, item.highest_score) for item in missed] == [("fight", pytest.approx(0.3))]
 
 
 def test_an_alarm_that_is_already_known_has_no_delay() -> None:
@@ -159,7 +161,7 @@ def test_the_document_is_json_without_nan(pairs: Pairs, result: Evaluation) -> N
             each, manifest_path="a.jsonl", bundle=manifest(*CLASSES), avdetect_version="1", num_worst=1
         )
         assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert document["schema_version"] == "1.0"
+    assert document["schema_version"] == "2.0"
     assert document["alarms"]["false_per_normal_hour"] is None  # type: ignore[index]
 
 

@@ -83,7 +83,7 @@ def described(label: str, stretch: list[Moment], smoothed: list[float], held: li
     heard, seen = sum(stretch[t].audio for t in held), sum(stretch[t].visual for t in held)
     modality: Modality = "audio" if heard > 2 * seen else "visual" if seen > 2 * heard else "both"
     return Event(
-        label=label,
+        class_name=label,
         start_s=float(stretch[held[0]].start),
         end_s=float(stretch[held[-1]].end),
         peak_s=float((stretch[peak].start + stretch[peak].end) / 2),

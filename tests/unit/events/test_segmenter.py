@@ -186,9 +186,9 @@ def test_modality_is_both_when_the_weaker_gives_half_of_the_stronger(
 
 def test_classes_without_a_rule_give_no_events() -> None:
     items = [snippet(k, [0.9, 0.9]) for k in range(2)]
-    assert [event.label for event in decide_events(curve_of(items, 2), [None, SHARP])] == ["c1"]
+    assert [event.class_name for event in decide_events(curve_of(items, 2), [None, SHARP])] == ["c1"]
     segmenter = EventSegmenter(["c0", "c1"], [None, SHARP], float(HOP))
-    assert [event.label for event in through(items, segmenter)] == ["c1"]
+    assert [event.class_name for event in through(items, segmenter)] == ["c1"]
 
 
 def test_a_score_that_is_not_a_number_opens_nothing() -> None:
@@ -311,7 +311,7 @@ def comparable(events: Sequence[Event]) -> list[Event]:
         replace(event, start_s=round(event.start_s, 6), end_s=round(event.end_s, 6), peak_s=round(event.peak_s, 5))
         for event in events
     ]
-    return sorted(rounded, key=lambda event: (event.start_s, event.label))
+    return sorted(rounded, key=lambda event: (event.start_s, event.class_name))
 
 
 @settings(max_examples=120, deadline=None)
@@ -322,7 +322,7 @@ def test_streaming_and_offline_agree_with_the_obvious_implementation(
     whole = offline(items, *pair)
     assert comparable(whole) == expected(items, pair)
     streamed = stream(items, *pair)
-    assert sorted(streamed, key=lambda event: (event.start_s, event.label)) == whole
+    assert sorted(streamed, key=lambda event: (event.start_s, event.class_name)) == whole
 
 
 def test_compiled_and_interpreted_code_give_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,9 @@ def write(tmp_path: Path) -> Write:
     return make
 
 
-def test_a_table_names_videos_labels_and_splits(write: Write) -> None:
-    table = ["video,label,split", "a.mp4,fight,train", "b.mp4,normal,", "c.mp4,fight,validation", "d.mp4,,train"]
+@pytest.mark.parametrize("column", ["class", "label"])
+def test_a_table_names_videos_classes_and_splits(write: Write, column: str) -> None:
+    table = [f"video,{column},split", "a.mp4,fight,train", "b.mp4,normal,", "c.mp4,fight,validation", "d.mp4,,train"]
     videos = read_labelled_videos(write("m.csv", *table))
 
     assert [video.split for video in videos] == ["train", None, "val", "train"]
@@ -51,12 +52,12 @@ def test_labels_are_sets_of_classes(write: Write) -> None:
 
 def test_json_lines_may_carry_events_and_keys_of_other_programs(write: Write, tmp_path: Path) -> None:
     event = {"start": 1.5, "end": 3.0, "class": "fight", "modality": "visual", "snr_db": 3.0}
-    line = {"video": "a.mp4", "label": 1, "classes": ["fight"], "fps": 24, "duration": 9, "events": [event], "x": 1}
+    line = {"video": "a.mp4", "class": 1, "classes": ["fight"], "fps": 24, "duration": 9, "events": [event], "x": 1}
     video, normal = read_labelled_videos(write("m.jsonl", line, "", {"video": "b.mp4", "label": 0, "classes": []}))
 
     assert video.media == video.path == tmp_path / "a.mp4"
     assert video.events is not None
-    assert [(one.span, one.label, one.modality) for one in video.events] == [(Span(1.5, 3.0), "fight", "visual")]
+    assert [(one.span, one.class_name, one.modality) for one in video.events] == [(Span(1.5, 3.0), "fight", "visual")]
     assert (video.fps, video.duration_s) == (24, 9)
     assert (normal.classes, normal.events, normal.fps) == (set(), (), 25)
 
@@ -127,11 +128,11 @@ def test_all_mistakes_are_reported_at_once_each_with_its_line(write: Write) -> N
         3: "a.mp4 is listed already (m.jsonl, line 1)",
         4: "this is not JSON",
         5: "expected a JSON object",
-        6: "there is neither label nor classes nor events",
-        7: "label 'normal' and classes contradict each other",
+        6: "there is neither class nor classes nor events",
+        7: "class 'normal' and classes contradict each other",
         8: "split: Input should be 'train' or 'val'",
         9: "events.0: an event must end after it starts, got 3 to 2",
-        10: "label '1' and events contradict each other",
+        10: "class '1' and events contradict each other",
     }.items():
         (found,) = (one for one in said.splitlines() if f"line {line}:" in one)
         assert fault in found
@@ -146,7 +147,7 @@ def test_where_only_scores_are_needed_the_videos_may_be_missing(write: Write) ->
 @pytest.mark.parametrize(
     ("lines", "fault"),
     [
-        (["name,label", "a.mp4,fight"], "line 1: the columns must be video and label"),
+        (["name,label", "a.mp4,fight"], "line 1: the columns must be video and class"),
         (["video,label", "a.mp4,fight,train"], "line 2: it has more fields than there are columns"),
         (["video,label"], "lists no video"),
     ],

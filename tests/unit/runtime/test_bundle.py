@@ -111,7 +111,7 @@ def test_a_missing_file_in_a_zip_is_noticed(bundle_dir: Path, tmp_path: Path) ->
 
 def test_another_major_version_is_refused(bundle_dir: Path) -> None:
     edit(bundle_dir, lambda manifest: manifest.update(schema_version="2.0"))
-    with pytest.raises(BundleError, match=r"schema version 2\.0, this avdetect reads 1\.1; use a bundle"):
+    with pytest.raises(BundleError, match=r"schema version 2\.0, this avdetect reads 1\.2; use a bundle"):
         read_manifest(bundle_dir)
 
 

@@ -31,7 +31,7 @@ def test_jsonl_reads_back_as_one_object_per_event() -> None:
     assert [json.loads(line) for line in lines] == [
         {
             "source": "a.mp4",
-            "label": "gunshot",
+            "class": "gunshot",
             "start_s": 1.92,
             "end_s": 3.2,
             "peak_s": 2.24,
@@ -40,7 +40,7 @@ def test_jsonl_reads_back_as_one_object_per_event() -> None:
         },
         {
             "source": "b.mp4",
-            "label": "fight",
+            "class": "fight",
             "start_s": 3600.0,
             "end_s": 3600.64,
             "peak_s": 3600.32,
@@ -60,7 +60,7 @@ def test_awkward_names_survive_csv_and_jsonl(source: str) -> None:
 
 
 def test_csv_has_its_header_even_without_events() -> None:
-    assert written("csv") == "source,label,start_s,end_s,peak_s,confidence,modality\n"
+    assert written("csv") == "source,class,start_s,end_s,peak_s,confidence,modality\n"
 
 
 CUE = re.compile(r"(\d+):(\d\d):(\d\d)[.,](\d{3}) --> (\d+):(\d\d):(\d\d)[.,](\d{3})")
@@ -141,7 +141,7 @@ def test_each_event_reaches_a_stream_at_once() -> None:
     pipe = Pipe()
     with open_sink("jsonl", pipe) as sink:
         sink.write("a.mp4", SHOT)
-        assert json.loads(pipe.flushed)["label"] == "gunshot"
+        assert json.loads(pipe.flushed)["class"] == "gunshot"
     assert not pipe.closed
 
 

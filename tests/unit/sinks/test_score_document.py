@@ -1,21 +1,23 @@
-"""Tests."""
+"""What is said of one source, as a document; and reading it again."""
 
 from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from avdetect.errors import DataError
 from avdetect.events.event import Event
 from avdetect.manifest import ClassSpec, DetectorSpec, FileEntry, Manifest
 from avdetect.media.packets import MediaInfo, MediaNote
 from avdetect.runtime.pipeline import ScoreStats
 from avdetect.sinks.formats import json_line, open_sink
-from avdetect.sinks.score_document import source_document
-from tests.synth.schemas import closed, schema
+from avdetect.sinks.score_document import read_events, source_document
+from tests.synth.schemas import OF_MODELS, closed, made_of_model, schema
 
 MANIFEST = Manifest(
     schema_version="1.0",
@@ -88,7 +90,7 @@ def test_lines_of_events_hold_exactly_what_their_schema_says() -> None:
 def test_times_are_rounded_to_milliseconds_and_probabilities_to_four_places() -> None:
     document: Any = FULL
     assert document["events"] == [
-        {"label": "gunshot", "start_s": 1.92, "end_s": 3.2, "peak_s": 2.24, "confidence": 0.8765, "modality": "audio"}
+        {"class": "gunshot", "start_s": 1.92, "end_s": 3.2, "peak_s": 2.24, "confidence": 0.8765, "modality": "audio"}
     ]
     assert document["media"]["duration_s"] == 12.346
     assert document["media"]["video"]["frame_rate_hz"] == 29.97
@@ -103,3 +105,67 @@ def test_a_source_that_failed_says_why_and_has_nothing_else() -> None:
 def test_what_is_no_number_never_reaches_a_line() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_line({"x": float("nan")})
+
+
+@pytest.mark.parametrize("name", OF_MODELS)
+def test_the_schemas_in_the_documentation_are_those_of_the_models(name: str) -> None:
+    assert schema(name) == made_of_model(name), "run `python -m tests.synth.schemas`"
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_events_are_read_from_what_was_written(tmp_path: Path, form: str) -> None:
+    target = tmp_path / f"found.{form}"
+    with open_sink(form, target) as sink:
+        sink.write("film.mp4", SHOT)
+
+    ((source, event),) = read_events(target)
+
+    assert (source, event.class_name, event.start_s, event.modality) == ("film.mp4", "gunshot", 1.92, "audio")
+
+
+def test_events_are_read_from_documents_of_sources(tmp_path: Path) -> None:
+    target = tmp_path / "all.json"
+    target.write_text(json_line(FULL) + json_line(FAILED))
+
+    assert [(source, event.class_name) for source, event in read_events(target)] == [("film.mp4", "gunshot")]
+
+
+OLD_EVENT = '{"label": "siren", "start_s": 1.0, "end_s": 2.5, "peak_s": 2.0, "confidence": 0.75, "modality": "visual"'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("old.jsonl", OLD_EVENT + ', "source": "film.mp4"}\n'),
+        ("old.json", '{"schema_version": "1.0", "source": "film.mp4", "events": [' + OLD_EVENT + "}]}\n"),
+        (
+            "old.csv",
+            "source,label,start_s,end_s,peak_s,confidence,modality\nfilm.mp4,siren,1.0,2.5,2.0,0.75,visual\n",
+        ),
+    ],
+)
+def test_events_that_an_older_version_wrote_are_still_read(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+
+    assert read_events(tmp_path / name) == [("film.mp4", Event("siren", 1.0, 2.5, 2.0, 0.75, "visual"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.jsonl", '{"source": "film.mp4", "class": "siren"}\n', "start_s: Field required"),
+        ("b.jsonl", "no JSON at all\n", "Expecting value"),
+        ("c.csv", "a,b\n1,2\n", "source: Field required"),
+        ("d.jsonl", "3\n", "is not iterable"),
+    ],
+)
+def test_what_holds_no_events_is_refused_in_a_sentence(tmp_path: Path, name: str, text: str, reason: str) -> None:
+    (tmp_path / name).write_text(text)
+
+    with pytest.raises(DataError, match=reason):
+        read_events(tmp_path / name)
+
+
+def test_a_file_of_events_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_events(tmp_path / "none.jsonl")

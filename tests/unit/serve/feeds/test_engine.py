@@ -65,7 +65,7 @@ class Recorder(EngineListener):
             assert self.turned.wait_for(what, DEADLINE_S), (self.states, self.gaps)
 
     def stages(self, label: str) -> list[str]:
-        return [event.stage for event in self.events if event.event.label == label]
+        return [event.stage for event in self.events if event.event.class_name == label]
 
     def closed(self) -> list[FeedEvent]:
         return [event for event in self.events if event.stage == "closed"]
@@ -141,9 +141,9 @@ def running(
 
 def test_a_feed_has_the_scores_and_events_of_the_file(played: Recorder, expected: ScoreResult) -> None:
     np.testing.assert_allclose([row.scores for row in played.scores], expected.curve.scores, atol=1e-4)
-    found = sorted((event.event for event in played.closed()), key=lambda event: (event.start_s, event.label))
-    assert [(event.label, event.start_s, event.end_s) for event in found] == [
-        (event.label, event.start_s, event.end_s) for event in expected.events
+    found = sorted((event.event for event in played.closed()), key=lambda event: (event.start_s, event.class_name))
+    assert [(event.class_name, event.start_s, event.end_s) for event in found] == [
+        (event.class_name, event.start_s, event.end_s) for event in expected.events
     ]
     assert not any(event.interrupted for event in played.closed())
     assert not played.gaps
@@ -152,7 +152,7 @@ def test_a_feed_has_the_scores_and_events_of_the_file(played: Recorder, expected
 def test_an_event_is_opened_updated_and_closed_under_one_id(played: Recorder) -> None:
     first, *between, last = played.stages("siren")
     assert (first, set(between), last) == ("opened", {"updated"}, "closed")
-    assert len({event.id for event in played.events if event.event.label == "siren"}) == 1
+    assert len({event.id for event in played.events if event.event.class_name == "siren"}) == 1
     assert len({event.id for event in played.events}) == 3
 
 
@@ -166,8 +166,8 @@ def test_feeds_side_by_side_have_the_events_that_each_has_alone(bundle: Bundle, 
     recorder = play(bundle, children.play, *(spec(bundle, name) for name in ("a", "b", "c")))
 
     for name in ("a", "b", "c"):
-        starts = {(event.event.label, event.event.start_s) for event in recorder.closed() if event.feed == name}
-        assert starts == {(event.label, event.start_s) for event in expected.events}
+        starts = {(event.event.class_name, event.event.start_s) for event in recorder.closed() if event.feed == name}
+        assert starts == {(event.class_name, event.start_s) for event in expected.events}
 
 
 def test_a_lost_feed_closes_its_open_event_as_interrupted_and_marks_the_gap(bundle: Bundle) -> None:
@@ -175,7 +175,7 @@ def test_a_lost_feed_closes_its_open_event_as_interrupted_and_marks_the_gap(bund
         recorder.wait_for(lambda: recorder.gaps)
 
     [closed] = recorder.closed()
-    assert (closed.event.label, closed.event.end_s, closed.interrupted) == ("gunshot", pytest.approx(8.96), True)
+    assert (closed.event.class_name, closed.event.end_s, closed.interrupted) == ("gunshot", pytest.approx(8.96), True)
     [gap] = recorder.gaps
     assert (gap.reason, gap.start_s, gap.ended_at) == ("stalled", pytest.approx(8.96), None)
     assert gap.started_at.timestamp() == pytest.approx(children.ORIGIN_UNIX_S + 8.96)
@@ -220,8 +220,8 @@ def test_a_process_that_crashes_is_started_again_and_the_others_do_not_notice(
     assert "signal 9" in gap.message
     assert [over.feed for over in recorder.ended_gaps] == ["shaky"]
     for name in ("shaky", "steady"):
-        assert [event.event.label for event in recorder.closed() if event.feed == name] == [
-            event.label for event in expected.events
+        assert [event.event.class_name for event in recorder.closed() if event.feed == name] == [
+            event.class_name for event in expected.events
         ]
     assert max(status.num_reconnects for status in recorder.states if status.feed == "shaky") == 1
 

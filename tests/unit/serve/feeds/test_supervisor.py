@@ -87,7 +87,7 @@ def test_nobody_minds_a_message_to_one_that_is_gone() -> None:
 ORPHAN = f"""
 import time
 from avdetect.media.live_options import LiveOptions
-from avdetect.runtime.bundle import read_manifest, default_bundle_path
+from avdetect.runtime.bundle_files import read_manifest, default_bundle_path
 from avdetect.serve.feeds.supervisor import FeedAddress, FeedProcess
 from tests.unit.serve.feeds.children import hang
 

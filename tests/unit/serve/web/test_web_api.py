@@ -132,8 +132,8 @@ def test_an_event_carries_its_times_and_its_clip(service: LiveService, client: h
     event = client.get("/api/events/a").json()
 
     assert event["class"] == "gunshot"
-    assert event["started_at"] == "2026-05-04T12:00:00Z"
-    assert event["peak_at"] == "2026-05-04T12:00:01Z"
+    assert event["started_at"] == "2026-05-04T12:00:00.000Z"
+    assert event["peak_at"] == "2026-05-04T12:00:01.000Z"
     assert (event["clip"], event["thumbnail"], event["modality"], event["answer"]) == ("a.mp4", "a.jpg", "both", None)
     assert client.get("/api/events/b").status_code == 404
 
@@ -165,7 +165,7 @@ def test_gaps_say_when_and_why(service: LiveService, client: httpx.Client) -> No
 
     yard, gate = client.get("/api/gaps").json()
 
-    assert (gate["reason"], gate["ended_at"]) == ("stalled", "2026-05-04T12:00:08Z")
+    assert (gate["reason"], gate["ended_at"]) == ("stalled", "2026-05-04T12:00:08.000Z")
     assert yard["ended_at"] is None
     assert client.get("/api/gaps", params={"feed": "gate"}).json() == [gate]
     assert client.get("/api/gaps", params={"since": "2026-05-04T12:00:30Z"}).json() == [yard]
