@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from avdetect.errors import DataError
 from avdetect.labels.feature_files import read_feature_list
 from avdetect.labels.videos import LabelledVideo, VideoRow, classes_in
-from avdetect.media.suffixes import MEDIA_SUFFIXES
+from avdetect.media.find_sources import MEDIA_SUFFIXES
 
 _CSV_COLUMNS = ("video", "class", "label", "classes", "split")
 _CLASS_COLUMNS = frozenset({"class", "label", "classes"})

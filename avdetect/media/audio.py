@@ -14,9 +14,9 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from avdetect.media.damage import Damage
 from avdetect.media.decode import PresentationClock, decoded_sound
 from avdetect.media.demux import PacketSource
+from avdetect.media.losses import Damage
 from avdetect.media.packets import AudioChunk
 
 __all__ = ["AudioTrack"]

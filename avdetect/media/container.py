@@ -1,10 +1,9 @@
-"""Opening containers with FFmpeg, and what they say of themselves."""
+"""Opens containers with FFmpeg, chooses their streams and describes what they hold."""
 
 from __future__ import annotations
 
-import re
-import stat
-from dataclasses import dataclass
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -15,70 +14,15 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from avdetect.errors import MediaError, UsageError
+from avdetect.media.audio import AudioTrack
+from avdetect.media.location import FILE_PROTOCOL, Location
+from avdetect.media.packets import MediaInfo
+from avdetect.media.video import VideoTrack
 
-__all__ = ["Location", "audio_tracks", "choose_audio", "choose_video", "locate", "open_container"]
+__all__ = ["audio_tracks", "choose_audio", "choose_video", "describe", "open_container"]
 
-STANDARD_INPUT = "-"
-NETWORK_TIMEOUT_S = 30.0
-"""How long a server may say nothing before it is given up."""
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_FILE_PROTOCOL = "file:"
 _TEXT_FORMATS = frozenset({"tty"})
 """FFmpeg draws a text file as moving ANSI art; nobody who passes one means that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where to read from."""
-
-    name: str
-    """As the user wrote it, for messages."""
-    url: str
-    """As FFmpeg wants it."""
-    rereadable: bool
-    """Whether it can be opened a second time and read from any place: not so for pipes."""
-    timeout_s: float | None
-
-
-def locate(uri: str | Path) -> Location:
-    """Turn a path, a URL or ``-`` (standard input) into a location.
-
-    Raises:
-        MediaError: a path that does not name a readable file with something in it.
-    """
-    name = str(uri)
-    if name == STANDARD_INPUT:
-        return Location(name, "pipe:0", rereadable=False, timeout_s=None)
-    if _URL.match(name):
-        return Location(name, name, rereadable=name.lower().startswith("http"), timeout_s=NETWORK_TIMEOUT_S)
-    try:
-        status = Path(name).stat()
-    except FileNotFoundError as error:
-        raise MediaError(f"{name}: no such file.") from error
-    except OSError as error:
-        raise MediaError(f"{name}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # a null byte in the name
-        raise MediaError(f"{name!r}: not a file name: {error}.") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaError(f"{name}: is a directory, not a media file.")
-    regular = stat.S_ISREG(status.st_mode)
-    if regular:  # opening a FIFO would wait for its writer, and take what it writes
-        _check_readable(name)
-        if status.st_size == 0:
-            raise MediaError(f"{name}: is empty (0 bytes).")
-    # With the protocol spelt out, a colon in the name is no protocol of its own.
-    return Location(name, f"{_FILE_PROTOCOL}{name}", rereadable=regular, timeout_s=None)
-
-
-def _check_readable(name: str) -> None:
-    try:
-        with Path(name).open("rb"):
-            pass
-    except PermissionError as error:
-        raise MediaError(f"{name}: no permission to read it.") from error
-    except OSError as error:
-        raise MediaError(f"{name}: cannot be read: {error.strerror}.") from error
 
 
 def open_container(location: Location) -> InputContainer:
@@ -145,7 +89,7 @@ def _describe(stream: AudioStream) -> str:
 
 def _looks_like_mp4(location: Location) -> bool:
     """An MP4 that cannot be opened lacks its index as a rule: the recording ended before it was written."""
-    if not location.url.startswith(_FILE_PROTOCOL) or not location.rereadable:
+    if not location.url.startswith(FILE_PROTOCOL) or not location.rereadable:
         return False
     with Path(location.name).open("rb") as file:
         return file.read(8)[4:] == b"ftyp"
@@ -154,3 +98,53 @@ def _looks_like_mp4(location: Location) -> bool:
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error)
     return str(text).rstrip(".")
+
+
+def describe(
+    container: InputContainer,
+    *,
+    uri: str,
+    origin: Fraction,
+    duration_s: float | None,
+    video: VideoTrack | None,
+    audio: AudioTrack | None,
+) -> MediaInfo:
+    """What is known once the tracks have started.
+
+    Args:
+        container: open.
+        uri: as users may see it.
+        origin: of the grid, seconds on the container's clock.
+        duration_s: from the origin, where it is declared.
+        video: the pictures that are looked at.
+        audio: the sound that is heard.
+    """
+    info = MediaInfo(
+        uri=uri,
+        format=container.format.name,
+        duration_s=duration_s,
+        origin_s=float(origin),
+        audio_tracks=audio_tracks(container),
+    )
+    if video is not None:
+        context = video.stream.codec_context
+        turned = video.rotation % 180 != 0
+        rate_hz = video.stream.average_rate or video.stream.guessed_rate
+        info = replace(
+            info,
+            video_codec=context.name,
+            width=context.height if turned else context.width,
+            height=context.width if turned else context.height,
+            frame_rate_hz=float(rate_hz) if rate_hz else None,
+            pixel_format=context.pix_fmt or "",
+            rotation=video.rotation,
+        )
+    if audio is not None:
+        context_of_audio = audio.stream.codec_context
+        info = replace(
+            info,
+            audio_codec=context_of_audio.name,
+            audio_rate_hz=context_of_audio.rate,
+            audio_channels=context_of_audio.layout.nb_channels,
+        )
+    return info

@@ -14,8 +14,8 @@ from av.stream import Stream
 from av.video.frame import VideoFrame as DecodedPicture
 from av.video.stream import VideoStream
 
-from avdetect.media.damage import Damage
 from avdetect.media.demux import Lull, PacketSource
+from avdetect.media.losses import Damage
 
 __all__ = ["PresentationClock", "decoded_pictures", "decoded_sound"]
 

@@ -14,7 +14,7 @@ from av.stream import Discard, Stream
 
 from avdetect.errors import MediaError
 from avdetect.media.clock import ClockRepair
-from avdetect.media.damage import Damage
+from avdetect.media.losses import Damage
 
 __all__ = ["Demuxer", "Lull", "PacketSource"]
 

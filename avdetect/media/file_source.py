@@ -15,18 +15,18 @@ from av.format import Flags as FormatFlags
 from avdetect.errors import MediaError, UsageError
 from avdetect.media.audio import AudioTrack
 from avdetect.media.clock import ClockRepair
-from avdetect.media.closing import Closing
 from avdetect.media.container import (
     choose_audio,
     choose_video,
-    locate,
+    describe,
     open_container,
 )
-from avdetect.media.damage import Damage, truncation_note
 from avdetect.media.demux import Demuxer
-from avdetect.media.description import describe
+from avdetect.media.location import locate
+from avdetect.media.losses import Damage, truncation_note
 from avdetect.media.packets import AudioChunk, MediaInfo, MediaNote, StreamPlan, VideoFrame
 from avdetect.media.planes import PictureMaker
+from avdetect.media.source import Closing
 from avdetect.media.video import VideoTrack
 from avdetect.timebase import as_seconds
 

@@ -14,14 +14,13 @@ from av.container.input import InputContainer
 from av.format import Flags as FormatFlags
 
 from avdetect.errors import MediaError
-from avdetect.media.container import locate
 from avdetect.media.live_options import LiveOptions
+from avdetect.media.location import STANDARD_INPUT, locate
 from avdetect.media.pipe import Pipe, ProgramPipe, StalledError, ffmpeg_program
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 
 __all__ = ["ConnectError", "LiveInput", "failure", "is_finite", "open_input"]
 
-STANDARD_INPUT = "-"
 _STANDARD_INPUT_FD = 0
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _ANALYSE_S = 3

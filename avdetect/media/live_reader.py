@@ -21,14 +21,12 @@ from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from avdetect.errors import MediaError
-from avdetect.media.clock import ClockRepair
-from avdetect.media.damage import Damage
+from avdetect.media.clock import ClockRepair, WallClock
+from avdetect.media.live_buffer import PacketQueue, PacketRing, Received
 from avdetect.media.live_input import LiveInput, failure
 from avdetect.media.live_options import LiveOptions
-from avdetect.media.packet_queue import PacketQueue, Received
-from avdetect.media.packet_ring import PacketRing
+from avdetect.media.losses import Damage
 from avdetect.media.pipe import StalledError
-from avdetect.media.wall_clock import WallClock
 
 __all__ = ["LiveReader", "StreamEnd"]
 

@@ -24,18 +24,16 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from avdetect.media.audio import AudioTrack
-from avdetect.media.closing import Closing
-from avdetect.media.container import choose_audio, choose_video
-from avdetect.media.damage import Damage
+from avdetect.media.container import choose_audio, choose_video, describe
 from avdetect.media.demux import Lull
-from avdetect.media.description import describe
+from avdetect.media.live_buffer import PacketRing, Received
 from avdetect.media.live_input import ConnectError, open_input
 from avdetect.media.live_options import LiveOptions
 from avdetect.media.live_reader import LiveReader, StreamEnd
-from avdetect.media.packet_queue import Received
-from avdetect.media.packet_ring import PacketRing
+from avdetect.media.losses import Damage
 from avdetect.media.packets import AudioChunk, MediaInfo, StreamPlan, VideoFrame
 from avdetect.media.planes import PictureMaker
+from avdetect.media.source import Closing
 from avdetect.media.video import VideoTrack
 from avdetect.timebase import Span
 

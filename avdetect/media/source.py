@@ -1,7 +1,8 @@
-"""Where media comes from."""
+"""The interface of a source of media, and how to open one."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Protocol, Self
 
 from avdetect.media.packets import AudioChunk, MediaInfo, MediaNote, StreamPlan, VideoFrame
 
-__all__ = ["MediaSource", "open_source", "probe"]
+__all__ = ["Closing", "MediaSource", "open_source", "probe"]
 
 
 class MediaSource(Protocol):
@@ -92,3 +93,19 @@ def probe(uri: str | Path) -> MediaInfo:
     from avdetect.media.file_source import probe_file
 
     return probe_file(uri)
+
+
+class Closing(ABC):
+    """A context manager that closes itself at its end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

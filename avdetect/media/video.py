@@ -15,9 +15,9 @@ from av.stream import Stream
 from av.video.frame import VideoFrame as DecodedPicture
 from av.video.stream import VideoStream
 
-from avdetect.media.damage import Damage
 from avdetect.media.decode import PresentationClock, decoded_pictures
 from avdetect.media.demux import PacketSource
+from avdetect.media.losses import Damage
 from avdetect.media.packets import StreamPlan, VideoFrame
 from avdetect.media.planes import PictureMaker
 

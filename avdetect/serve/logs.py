@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.feeds.messages import Logged
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from avdetect.errors import AvdetectError
 from avdetect.files import replacing
-from avdetect.media.packet_ring import PacketRing
+from avdetect.media.live_buffer import PacketRing
 from avdetect.media.packets import MediaInfo
 from avdetect.media.thumbnail import thumbnail
 from avdetect.serve.feeds.messages import ClipCut, CutClip

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from avdetect.backoff import Backoff
 from avdetect.events.event import FeedEvent, FeedGap
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.manifest import EventRule
-from avdetect.media.backoff import Backoff
 from avdetect.runtime.bundle import Bundle
 from avdetect.serve.feeds.clip_requests import ClipOptions, clip_requests
 from avdetect.serve.feeds.listener import FeedState, FeedStatus

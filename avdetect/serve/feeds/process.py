@@ -17,13 +17,13 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
+from avdetect.backoff import Backoff
 from avdetect.errors import AvdetectError
 from avdetect.manifest import Manifest
-from avdetect.media.backoff import Backoff
 from avdetect.media.live_input import ConnectError, is_finite
 from avdetect.media.live_options import LiveOptions
 from avdetect.media.live_source import LiveSource, StreamEnd
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.feeds.clip_cutter import ClipCutter
 from avdetect.serve.feeds.messages import (
     CutClip,

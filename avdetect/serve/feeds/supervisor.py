@@ -18,7 +18,7 @@ from multiprocessing.reduction import DupFd
 from typing import TYPE_CHECKING, Any, Protocol
 
 from avdetect.manifest import Manifest
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.feeds.messages import FromFeed, Logged, ToFeed
 from avdetect.serve.logs import write_relayed
 

@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, Self
 
+from avdetect.backoff import Backoff
 from avdetect.errors import AvdetectError
-from avdetect.media.backoff import Backoff
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.sinks.base import Delivery, DeliveryError, Sink
 from avdetect.serve.store import Store
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.sinks.base import Delivery, DeliveryError, StatelessSink
 from avdetect.serve.sinks.settings import CommandSettings, FileSettings
 

@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 from starlette.staticfiles import StaticFiles
 
 from avdetect.events.event import GapRecord
-from avdetect.media.suffixes import MEDIA_SUFFIXES
+from avdetect.media.find_sources import MEDIA_SUFFIXES
 from avdetect.serve.store import Answer, Store, StoredEvent
 from avdetect.serve.store.labels import labelled_clips
 from avdetect.serve.web.auth import SESSION_COOKIE, Token

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from avdetect.errors import OutputError, UsageError
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event
+from avdetect.media.location import STANDARD_INPUT
 from avdetect.media.packets import MediaInfo, MediaNote
 from avdetect.sinks.formats import FORMATS, paths_for
 from avdetect.sinks.scores import check_scores_path
-from avdetect_cli.inputs import STDIN
 
 if TYPE_CHECKING:
     from avdetect.runtime.pipeline import ScoreResult, ScoreStats
@@ -100,7 +100,7 @@ def plan_outputs(request: OutputRequest, sources: Sequence[str], *, also_read: S
         UsageError: parts of the request contradict each other, or do not fit the number of sources.
         OutputError: a folder is missing.
     """
-    output = None if request.output is None or str(request.output) == STDIN else request.output
+    output = None if request.output is None or str(request.output) == STANDARD_INPUT else request.output
     json, form = _format_of(request)
     folder = output if output is not None and output.is_dir() else None
     for_program = (json or form is not None) and output is None
@@ -127,14 +127,14 @@ def plan_outputs(request: OutputRequest, sources: Sequence[str], *, also_read: S
         check_scores_path(plan.scores)
     if plan.report is not None and plan.report.suffix.lower() not in _PAGE_SUFFIXES:
         raise UsageError(f"--report {plan.report}: a report is a web page, give it a name that ends in .html.")
-    if plan.clips is not None and STDIN in sources:
+    if plan.clips is not None and STANDARD_INPUT in sources:
         raise UsageError("--clips needs files that can be read a second time, not standard input.")
     if plan.clips is not None and plan.clips.exists() and not plan.clips.is_dir():
         raise UsageError(f"--clips {plan.clips} is a file: name a folder.")
     for option, path in (("-o", output), ("--report", plan.report), ("--clips", plan.clips)):
         if path is not None and not path.is_dir() and not path.absolute().parent.is_dir():
             raise OutputError(f"{option} {path}: there is no folder {path.parent}.")
-    _check_targets(plan, {Path(path).resolve() for path in (*sources, *map(str, also_read)) if path != STDIN})
+    _check_targets(plan, {Path(path).resolve() for path in (*sources, *map(str, also_read)) if path != STANDARD_INPUT})
     return plan
 
 

@@ -16,6 +16,8 @@ from avdetect.errors import UsageError
 from avdetect.events.rules import with_overrides
 from avdetect.files import replacing
 from avdetect.manifest import AlignmentSpec, EventRule
+from avdetect.media.find_sources import find_sources
+from avdetect.media.location import STANDARD_INPUT, is_url
 from avdetect.runtime.bundle_files import BundleFiles, default_bundle_path, open_bundle_files
 from avdetect.runtime.sound_text import TextModel, alignment_of, open_text_model
 from avdetect.search.answer import Answer, QueryOptions, answer_document
@@ -27,7 +29,6 @@ from avdetect.sinks.formats import json_line
 from avdetect.text.scoring import SoundTrace, Story
 from avdetect_cli import output as output_files
 from avdetect_cli import tasks
-from avdetect_cli.inputs import STDIN, find_sources, is_url
 from avdetect_cli.terminal.answers import answer_lines
 from avdetect_cli.terminal.text import say
 
@@ -156,7 +157,7 @@ def _gather(paths: Sequence[str], maker: Maker) -> _Material:
     """
     named = list(dict.fromkeys(path for path in paths if is_index(Path(path))))
     sources, problems = find_sources([path for path in paths if path not in named])
-    if any(is_url(source) or source == STDIN for source in sources):
+    if any(is_url(source) or source == STANDARD_INPUT for source in sources):
         raise UsageError("a question is asked of files, folders and indexes, not of a URL or standard input.")
     corpora = [_opened(Path(path), maker).corpus() for path in named]
     taken = {os.path.abspath(source) for corpus in corpora if sources for source in corpus.sources}  # noqa: PTH100

@@ -13,6 +13,8 @@ from pathlib import Path
 import typer
 
 from avdetect.errors import MediaError, UsageError
+from avdetect.media.find_sources import find_sources
+from avdetect.media.location import STANDARD_INPUT, is_url
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.runtime.hearing import Ears, Heard
 from avdetect.runtime.pipeline import Progress
@@ -20,7 +22,6 @@ from avdetect.runtime.sound_text import alignment_of
 from avdetect.search.catalogue import Maker, Stamp
 from avdetect.search.index import INDEX_NAME
 from avdetect.search.index_writer import IndexWriter
-from avdetect_cli.inputs import STDIN, find_sources, is_url
 from avdetect_cli.output.delivery import FAILED
 from avdetect_cli.tasks.batch import Cancelled, in_order
 from avdetect_cli.terminal.progress import ProgressDisplay
@@ -104,7 +105,7 @@ def update_index(
     folder = _place(paths, output)
     sources, problems = find_sources(paths)
     for source in sources:
-        if is_url(source) or source == STDIN:
+        if is_url(source) or source == STANDARD_INPUT:
             raise UsageError(f"an index is made of files, and {source} is none.")
     failures = [str(error) for _, error in problems]
     if sources:

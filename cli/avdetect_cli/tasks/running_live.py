@@ -12,7 +12,7 @@ from rich.console import Console
 
 from avdetect.errors import MediaError, OutputError, UsageError
 from avdetect.media.live_options import LiveOptions
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.runtime.bundle import Bundle
 from avdetect.serve.feeds.clip_requests import ClipOptions
 from avdetect.serve.feeds.engine import Engine

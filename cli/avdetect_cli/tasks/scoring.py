@@ -15,12 +15,12 @@ from avdetect.errors import MediaError
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.segmenter import decide_events
 from avdetect.manifest import Manifest
+from avdetect.media.find_sources import find_sources
 from avdetect.media.packets import MediaInfo
 from avdetect.media.source import probe
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.sinks.scores import read_scores
-from avdetect_cli.inputs import find_sources
 from avdetect_cli.output.delivery import deliver
 from avdetect_cli.output.plan import Finding, OutputRequest, plan_outputs
 from avdetect_cli.tasks.batch import Cancelled, in_order

@@ -10,7 +10,7 @@ import typer
 import avdetect
 from avdetect.errors import DataError, OutputError, UsageError
 from avdetect.files import replacing
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 from avdetect.serve.config.loading import CLIPS_FOLDER, STORE_FILE, load_config
 from avdetect.serve.config.reading import read_config
 from avdetect.serve.signals import Orders

@@ -9,8 +9,8 @@ import pytest
 
 from avdetect.media.audio import AudioTrack
 from avdetect.media.clock import ClockRepair
-from avdetect.media.damage import Damage
 from avdetect.media.demux import Demuxer
+from avdetect.media.losses import Damage
 from tests.synth.media import EVENT_LENGTH_S, EVENT_S, PLAN, TONE_HZ, MediaFactory, read
 
 WAV = ("-c:a", "pcm_s16le")

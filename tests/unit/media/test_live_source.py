@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from avdetect.manifest import AudioSpec, ClassSpec, DetectorSpec, FileEntry, Manifest, MotionSpec, VisualSpec
-from avdetect.media import live_input, wall_clock
+from avdetect.media import clock, live_input
 from avdetect.media.live_input import ConnectError
 from avdetect.media.live_options import LiveOptions
 from avdetect.media.live_source import LiveSource
@@ -298,8 +298,8 @@ def test_sound_that_stops_and_comes_back_holds_nothing_up(media: MediaFactory) -
 def test_sound_and_pictures_that_drift_apart_end_the_stretch_before_either_is_lost(
     media: MediaFactory, monkeypatch: pytest.MonkeyPatch, rate: float
 ) -> None:
-    monkeypatch.setattr(wall_clock, "_WINDOW_S", 1.5)
-    monkeypatch.setattr(wall_clock, "_MIN_PACKETS", 20)
+    monkeypatch.setattr(clock, "_WINDOW_S", 1.5)
+    monkeypatch.setattr(clock, "_MIN_PACKETS", 20)
     path = media.flash_and_tone("drifting.ts", duration_s=8.0)
     data = retimed(path.read_bytes(), AUDIO_PID, lambda time_s: time_s * rate)
     with serving(data, 8.0) as url:

@@ -1,4 +1,4 @@
-"""What the user pointed at, as a list of sources: files, folders, patterns, URLs and standard input."""
+"""Turns what a user pointed at (files, folders, patterns, URLs, standard input) into a list of sources."""
 
 from __future__ import annotations
 
@@ -9,11 +9,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from avdetect.errors import AvdetectError, MediaError, UsageError
-from avdetect.media.suffixes import MEDIA_SUFFIXES
+from avdetect.media.location import STANDARD_INPUT, is_url
 
-__all__ = ["STDIN", "find_sources", "is_url"]
+__all__ = ["MEDIA_SUFFIXES", "find_sources"]
 
-STDIN = "-"
+# fmt: off
+_VIDEO_SUFFIXES = (
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m2v",
+    ".m4v", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt",
+    ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
+)
+_AUDIO_SUFFIXES = (
+    ".aac", ".ac3", ".aif", ".aiff", ".amr", ".au", ".caf", ".dts", ".eac3", ".flac", ".m4a", ".m4b", ".mka",
+    ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".weba", ".wma", ".wv",
+)
+# fmt: on
+MEDIA_SUFFIXES = frozenset((*_VIDEO_SUFFIXES, *_AUDIO_SUFFIXES))
+"""What is taken from a folder. A file that is named itself is tried whatever its suffix."""
 
 
 def find_sources(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, AvdetectError]]]:
@@ -22,7 +34,7 @@ def find_sources(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, Avdet
     Raises:
         UsageError: standard input is named twice, or is a terminal.
     """
-    if paths.count(STDIN) > 1:
+    if paths.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input (-) can be scored once only.")
     sources: dict[str, str] = {}  # keyed by identity, so that a folder and a pattern may overlap
     problems: list[tuple[str, AvdetectError]] = []
@@ -36,7 +48,7 @@ def find_sources(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, Avdet
 
 
 def _expand(path: str) -> list[str]:
-    if path == STDIN:
+    if path == STANDARD_INPUT:
         if sys.stdin.isatty():
             raise UsageError("nothing is piped into standard input: name a file, or pipe one in (cat a.mp4 | ...).")
         return [path]
@@ -67,10 +79,4 @@ def _media_below(folder: str) -> Iterator[str]:
 
 
 def _identity(source: str) -> str:
-    return source if source == STDIN or is_url(source) else os.path.realpath(source)
-
-
-def is_url(path: str) -> bool:
-    """Whether it names something on a network."""
-    scheme, separator, _ = path.partition("://")
-    return bool(separator) and scheme.replace("+", "").isalnum()
+    return source if source == STANDARD_INPUT or is_url(source) else os.path.realpath(source)

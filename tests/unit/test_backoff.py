@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from avdetect.media.backoff import Backoff
+from avdetect.backoff import Backoff
 
 
 def test_waits_grow_to_a_ceiling_and_are_spread_out() -> None:

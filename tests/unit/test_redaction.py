@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from avdetect.media.redaction import redacted
+from avdetect.redaction import redacted
 
 
 @pytest.mark.parametrize(

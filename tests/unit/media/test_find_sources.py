@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from avdetect.errors import UsageError
-from avdetect_cli.inputs import find_sources
+from avdetect.media.find_sources import find_sources
 
 
 @pytest.fixture

@@ -1,0 +1,77 @@
+"""Where a source is read from: checks a path, URL or ``-`` before FFmpeg sees it. Loads neither FFmpeg nor numpy."""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from avdetect.errors import MediaError
+
+__all__ = ["FILE_PROTOCOL", "STANDARD_INPUT", "Location", "is_url", "locate"]
+
+STANDARD_INPUT = "-"
+NETWORK_TIMEOUT_S = 30.0
+"""How long a server may say nothing before it is given up."""
+FILE_PROTOCOL = "file:"
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where to read from."""
+
+    name: str
+    """As the user wrote it, for messages."""
+    url: str
+    """As FFmpeg wants it."""
+    rereadable: bool
+    """Whether it can be opened a second time and read from any place: not so for pipes."""
+    timeout_s: float | None
+
+
+def locate(uri: str | Path) -> Location:
+    """Turn a path, a URL or ``-`` (standard input) into a location.
+
+    Raises:
+        MediaError: a path that does not name a readable file with something in it.
+    """
+    name = str(uri)
+    if name == STANDARD_INPUT:
+        return Location(name, "pipe:0", rereadable=False, timeout_s=None)
+    if is_url(name):
+        return Location(name, name, rereadable=name.lower().startswith("http"), timeout_s=NETWORK_TIMEOUT_S)
+    try:
+        status = Path(name).stat()
+    except FileNotFoundError as error:
+        raise MediaError(f"{name}: no such file.") from error
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a null byte in the name
+        raise MediaError(f"{name!r}: not a file name: {error}.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise MediaError(f"{name}: is a directory, not a media file.")
+    regular = stat.S_ISREG(status.st_mode)
+    if regular:  # opening a FIFO would wait for its writer, and take what it writes
+        _check_readable(name)
+        if status.st_size == 0:
+            raise MediaError(f"{name}: is empty (0 bytes).")
+    # With the protocol spelt out, a colon in the name is no protocol of its own.
+    return Location(name, f"{FILE_PROTOCOL}{name}", rereadable=regular, timeout_s=None)
+
+
+def _check_readable(name: str) -> None:
+    try:
+        with Path(name).open("rb"):
+            pass
+    except PermissionError as error:
+        raise MediaError(f"{name}: no permission to read it.") from error
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be read: {error.strerror}.") from error
+
+
+def is_url(name: str) -> bool:
+    """Whether ``name`` is a URL, and not a path."""
+    return _URL.match(name) is not None
