@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice, takewhile
 from math import ceil
 
 import numpy as np
@@ -14,7 +14,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from avdetect.media.decode import PresentationClock, decoded_sound
+from avdetect.media.decode import SoundClock, decoded_sound
 from avdetect.media.demux import PacketSource
 from avdetect.media.losses import Damage
 from avdetect.media.packets import AudioChunk
@@ -27,6 +27,9 @@ RESAMPLER_DELAY_S = Fraction(3, 1000)
 """The resampler holds back the last 16 samples of the lower rate: with so much more, a piece reaches its border."""
 JITTER_S = 0.03
 """Timestamps this far from where the samples before them ended are taken for imprecise; beyond, the clock is right."""
+
+_CHECKED_FRAMES = 16
+"""At the beginning of a stream."""
 
 Format = tuple[str, str, int]
 """Sample format, channel layout, rate in Hz."""
@@ -43,6 +46,7 @@ class AudioTrack:
         rate_hz: int,
         *,
         block_s: Fraction = BLOCK_S,
+        samples_decide: bool = False,
     ) -> None:
         """One audio stream.
 
@@ -52,12 +56,14 @@ class AudioTrack:
             damage: is told of what cannot be decoded.
             rate_hz: of the chunks.
             block_s: chunks end where the frames first reach past a multiple of this on the grid.
+            samples_decide: the container stores no timestamps; see :class:`avdetect.media.decode.SoundClock`.
         """
         self.stream = stream
         self._packets = packets
         self._damage = damage
         self._rate_hz = rate_hz
         self._block_s = block_s
+        self._samples_decide = samples_decide
         self.time_base = stream.time_base or Fraction(1, stream.rate)
         self._frames: Iterator[DecodedSound | None] = iter(())
         self.end: Fraction | None = None
@@ -74,7 +80,7 @@ class AudioTrack:
         if first is None:
             return None
         self._frames = chain([first], decoded)
-        self.end = PresentationClock().ticks(first, 0) * self.time_base
+        self.end = self._clock(False).ticks(first) * self.time_base
         return self.end
 
     def chunks(self, origin: Fraction, begin: Fraction, end: Fraction | None) -> Iterator[AudioChunk | None]:
@@ -93,21 +99,46 @@ class AudioTrack:
     def _runs(self, origin: Fraction, end: Fraction | None) -> Iterator[AudioChunk | None]:
         """Chunks of stretches without a hole; where timestamps overlap, so do the chunks."""
         run: _Run | None = None
-        presentation = PresentationClock()
-        for frame in self._frames:
+        samples_decide, frames = self._checked()
+        clock = self._clock(samples_decide)
+        for frame in frames:
             if frame is None:
                 yield None
                 continue
-            ticks = presentation.ticks(frame, round(frame.samples / (frame.sample_rate * self.time_base)))
-            if run is None or not run.continues(frame, ticks):
-                if run is not None:
-                    yield from run.finish()
-                run = _Run(frame, ticks, self.time_base, origin, self._rate_hz, self._block_s)
+            ticks = clock.ticks(frame)
+            time = None
+            if run is not None and not (run.is_due(ticks) and run.format == _format(frame)):
+                if run.is_due(ticks):  # a change of format is no hole
+                    time = run.end
+                yield from run.finish()
+                run = None
+            if run is None:
+                time = ticks * self.time_base - origin if time is None else time
+                run = _Run(frame, time, self.time_base, origin, self._rate_hz, self._block_s)
             if end is not None and run.end >= end:
                 break
             yield from run.push(frame)
         if run is not None:
             yield from run.finish()
+
+    def _checked(self) -> tuple[bool, Iterator[DecodedSound | None]]:
+        """Whether the first timestamps lie closer together than their samples are long, as true ones never do.
+
+        Also gives all the frames.
+        """
+        if self._samples_decide:
+            return True, self._frames
+        head = list(takewhile(lambda frame: frame is not None, islice(self._frames, _CHECKED_FRAMES)))
+        frames = [frame for frame in head if frame is not None]
+        clock = self._clock(False)
+        starts = [clock.ticks(frame) * self.time_base for frame in frames]
+        ends = [start + Fraction(frame.samples, frame.sample_rate) for start, frame in zip(starts, frames, strict=True)]
+        num_overlaps = sum(end - after > JITTER_S for end, after in zip(ends, starts[1:], strict=False))
+        # Where there were fewer, the stream has ended, or is starved: then it is asked again.
+        return 2 * num_overlaps > _CHECKED_FRAMES, chain(head, self._frames)
+
+    def _clock(self, samples_decide: bool) -> SoundClock:
+        return SoundClock(self.time_base, self._damage, samples_decide=samples_decide)
 
 
 class _Run:
@@ -116,16 +147,16 @@ class _Run:
     def __init__(
         self,
         first: DecodedSound,
-        ticks: int,
+        time: Fraction,
         time_base: Fraction,
         origin: Fraction,
         rate_hz: int,
         block_s: Fraction,
     ) -> None:
-        self._format = _format(first)
-        self._ticks = ticks
+        self.format = _format(first)
+        self._time = time
         self._time_base = float(time_base)
-        self._time = ticks * time_base - origin
+        self._ticks = float((time + origin) / time_base)
         self._rate_hz = rate_hz
         self._block_s = block_s
         self._num_in = 0
@@ -138,13 +169,11 @@ class _Run:
     @property
     def end(self) -> Fraction:
         """Where the samples so far end, seconds from the origin."""
-        return self._time + Fraction(self._num_in, self._format[2])
+        return self._time + Fraction(self._num_in, self.format[2])
 
-    def continues(self, frame: DecodedSound, ticks: int) -> bool:
-        """Whether ``frame``, which starts at ``ticks``, goes on where this run ends, in the same format."""
-        if _format(frame) != self._format:
-            return False
-        late_s = (ticks - self._ticks) * self._time_base - self._num_in / self._format[2]
+    def is_due(self, ticks: int) -> bool:
+        """Whether a frame that starts at ``ticks`` goes on where this run ends."""
+        late_s = (ticks - self._ticks) * self._time_base - self._num_in / self.format[2]
         return abs(late_s) <= JITTER_S
 
     def push(self, frame: DecodedSound) -> Iterator[AudioChunk]:
@@ -163,7 +192,7 @@ class _Run:
     def _aim(self) -> None:
         """Work out how many samples of the run reach past the next border between blocks."""
         border = ((self.end - RESAMPLER_DELAY_S) // self._block_s + 1) * self._block_s + RESAMPLER_DELAY_S
-        self._block_samples = ceil((border - self._time) * self._format[2])
+        self._block_samples = ceil((border - self._time) * self.format[2])
 
     def _resampled(self, block: DecodedSound | None) -> Iterator[AudioChunk]:
         frames = self._resampler.resample(block)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 from av.audio.stream import AudioStream
 from av.container.input import InputContainer
 from av.error import ExitError, FFmpegError
-from av.stream import Disposition
+from av.format import Flags as FormatFlags
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from avdetect.errors import MediaError, UsageError
@@ -19,10 +21,20 @@ from avdetect.media.location import FILE_PROTOCOL, Location
 from avdetect.media.packets import MediaInfo
 from avdetect.media.video import VideoTrack
 
-__all__ = ["audio_tracks", "choose_audio", "choose_video", "describe", "open_container"]
+__all__ = ["audio_tracks", "choose_audio", "choose_video", "describe", "open_container", "samples_decide"]
 
 _TEXT_FORMATS = frozenset({"tty"})
 """FFmpeg draws a text file as moving ANSI art; nobody who passes one means that."""
+_NO_TIMESTAMPS = cast(int, FormatFlags.no_timestamps.value)
+_GENERIC_INDEX = cast(int, FormatFlags.generic_index.value)
+_TS_DISCONT = cast(int, FormatFlags.ts_discont.value)
+# fmt: off
+_UNTIMED_SOUND = frozenset((
+    "aiff", "alp", "ape", "apm", "argo_asf", "au", "avi", "caf", "daud", "g726", "g726le", "kvag", "mpc", "mpc8", "qcp",
+    "rso", "sox", "tta", "voc", "wsaud", "xwma",
+))
+# fmt: on
+"""Formats without timestamps that FFmpeg's flags do not mark as such."""
 
 
 def open_container(location: Location) -> InputContainer:
@@ -51,9 +63,26 @@ def open_container(location: Location) -> InputContainer:
     return container
 
 
+def samples_decide(container: InputContainer) -> bool:
+    """Whether the format stores no timestamps of its sound: those that FFmpeg makes up may be wrong.
+
+    WAV's and AVI's are guesses by the number of bytes; those of FLAC follow block numbers, which old encoders miscount.
+    """
+    names, flags = container.format.name.split(","), container.format.flags
+    if not _UNTIMED_SOUND.isdisjoint(names):
+        return True
+    is_bare = flags & (_NO_TIMESTAMPS | _GENERIC_INDEX) and not flags & _TS_DISCONT
+    return bool(is_bare) and [s.type for s in container.streams if not is_cover(s)] == ["audio"]
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether the stream is a picture of the cover, and no film."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
 def choose_video(container: InputContainer) -> VideoStream | None:
     """The video stream a player would show; cover art is not video."""
-    candidates = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    candidates = [s for s in container.streams.video if not is_cover(s)]
     best = container.streams.best("video")
     return next((s for s in candidates if s is best), candidates[0] if candidates else None)
 

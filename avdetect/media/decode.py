@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from fractions import Fraction
 from typing import TypeVar
 
 from av.audio.frame import AudioFrame as DecodedSound
@@ -17,7 +18,10 @@ from av.video.stream import VideoStream
 from avdetect.media.demux import Lull, PacketSource
 from avdetect.media.losses import Damage
 
-__all__ = ["PresentationClock", "decoded_pictures", "decoded_sound"]
+__all__ = ["PresentationClock", "SoundClock", "decoded_pictures", "decoded_sound"]
+
+_MAX_FRAME_S = Fraction(1, 2)
+"""The longest frames of sound, roughly: by so much may a timestamp after lost packets be off."""
 
 FrameT = TypeVar("FrameT", DecodedPicture, DecodedSound)
 
@@ -40,8 +44,20 @@ def decoded_pictures(
 
 
 def decoded_sound(stream: AudioStream, packets: PacketSource, damage: Damage) -> Iterator[DecodedSound | None]:
-    """Frames of sound in order; ``None`` where the stream is starved and the other one should go on."""
-    return _frames(stream, stream.codec_context.decode, packets, damage, lambda packet: True)
+    """Frames of sound in order; ``None`` where the stream is starved and the other one should go on.
+
+    Of the frames that come of one packet only the first keeps its timestamp: the others follow without a hole.
+    """
+    context = stream.codec_context
+
+    def decode(packet: Packet[Stream] | None) -> list[DecodedSound]:
+        frames = context.decode(packet)
+        if packet is not None:
+            for frame in frames[1:]:
+                frame.pts = frame.dts = None
+        return frames
+
+    return _frames(stream, decode, packets, damage, lambda packet: True)
 
 
 def _frames(
@@ -68,8 +84,58 @@ def _frames(
         yield from decode(None)
 
 
+class SoundClock:
+    """Start times of frames of sound, in ticks of the stream's time base.
+
+    A frame starts where the samples before it end; a timestamp only corrects that. How long a frame or a packet says
+    it is plays no part: decoders that make several frames of a packet write the packet's length on each of them.
+    """
+
+    def __init__(self, time_base: Fraction, damage: Damage, *, samples_decide: bool) -> None:
+        """Count from the first timestamp on.
+
+        Args:
+            time_base: seconds per tick.
+            damage: tells whether packets were lost, whose length only timestamps know.
+            samples_decide: no timestamp is stored in the container: what the demuxer makes up is believed only at the
+                beginning and where packets were lost.
+        """
+        self._ticks_per_second = 1 / time_base
+        self._damage = damage
+        self._lost_s = damage.lost_s
+        self._samples_decide = samples_decide
+        self._stamp: int | None = None
+        self._anchor: int | Fraction = 0
+        """Where the samples counted in ``_num_samples``, all of one rate, begin."""
+        self._num_samples = 0
+        self._rate_hz = 0
+
+    def ticks(self, frame: DecodedSound) -> int:
+        """When ``frame`` starts; ask once for every frame, in the order of the decoder."""
+        stamp = frame.dts if frame.pts is None else frame.pts
+        if stamp is not None and stamp != self._stamp and self._is_believed(stamp):
+            self._stamp, self._anchor, self._num_samples = stamp, stamp, 0
+        elif frame.sample_rate != self._rate_hz:
+            self._anchor, self._num_samples = self._end(), 0
+        start = self._end() if self._num_samples else self._anchor
+        self._rate_hz = frame.sample_rate
+        self._num_samples += frame.samples
+        return round(start)
+
+    def _is_believed(self, stamp: int) -> bool:
+        if not self._samples_decide or self._stamp is None:
+            return True
+        lost_s, self._lost_s = self._damage.lost_s - self._lost_s, self._damage.lost_s
+        return lost_s > 0 and 0 <= stamp - self._end() <= (lost_s + _MAX_FRAME_S) * self._ticks_per_second
+
+    def _end(self) -> int | Fraction:
+        if not self._num_samples:
+            return self._anchor
+        return self._anchor + self._num_samples * self._ticks_per_second / self._rate_hz
+
+
 class PresentationClock:
-    """Presentation times of decoded frames, in ticks of the stream's time base.
+    """Presentation times of decoded pictures, in ticks of the stream's time base.
 
     Some containers have no presentation timestamps and FFmpeg's guess of them goes back and forth where pictures are
     reordered. Of the two timestamps of a frame the one that has gone wrong less often is believed; a frame with
@@ -83,7 +149,7 @@ class PresentationClock:
         """How much more often presentation timestamps went back than decoding timestamps did."""
         self._next = 0
 
-    def ticks(self, frame: DecodedPicture | DecodedSound, usual_ticks: int) -> int:
+    def ticks(self, frame: DecodedPicture, usual_ticks: int) -> int:
         """When ``frame`` starts; ask once for every frame, in the order of the decoder.
 
         Args:

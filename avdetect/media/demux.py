@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from av.container.input import InputContainer
@@ -20,6 +21,7 @@ __all__ = ["Demuxer", "Lull", "PacketSource"]
 
 MAX_QUEUED_BYTES = 32 << 20
 MAX_QUEUED_PACKETS = 4096
+MAX_PEEKED_PACKETS = 1024
 MAX_READ_ERRORS_IN_A_ROW = 16
 
 
@@ -71,6 +73,8 @@ class Demuxer:
             stream.index: deque() for stream in streams
         }
         """Packets, and their decoding timestamps as the file has them."""
+        self._ahead: deque[Packet[Stream]] = deque()
+        """Packets that were looked at before it was their turn."""
         self._queued_bytes = 0
         self._last_dts: dict[int, int | None] = {stream.index: None for stream in streams}
         self._main = _reader(container, set(self._queues), damage)
@@ -89,12 +93,12 @@ class Demuxer:
         while not queue:
             if self._is_full():
                 return self.pull(index) if self._separate(index) else Lull.STARVED
-            packet = next(self._main, None)
+            packet = self._ahead.popleft() if self._ahead else next(self._main, None)
             if packet is None:
                 return Lull.END
             if packet.stream_index in self._queues and packet.stream_index not in self._own:
                 dts = packet.dts
-                self._clock.repair(packet)
+                self._clock.repair(packet, partial(self._peek, packet.stream_index))
                 self._queues[packet.stream_index].append((packet, dts))
                 self._queued_bytes += packet.size
         packet, dts = queue.popleft()
@@ -102,6 +106,20 @@ class Demuxer:
         if dts is not None:
             self._last_dts[index] = dts
         return packet
+
+    def _peek(self, index: int) -> Iterator[Packet[Stream]]:
+        """Packets of a stream that have not been taken from the container, as far as they are near."""
+        at = 0
+        while at < MAX_PEEKED_PACKETS:
+            if at == len(self._ahead):
+                following = next(self._main, None)
+                if following is None:
+                    return
+                self._ahead.append(following)
+            packet = self._ahead[at]
+            at += 1
+            if packet.stream_index == index:
+                yield packet
 
     def drop(self, stream: Stream) -> None:
         """Read this stream no longer."""
@@ -119,6 +137,7 @@ class Demuxer:
         self._clock.restart()
         for queue in self._queues.values():
             queue.clear()
+        self._ahead.clear()
         self._queued_bytes = 0
         self._last_dts = dict.fromkeys(self._last_dts)
         self._main = _reader(self._container, set(self._queues), self._damage)

@@ -20,6 +20,7 @@ from avdetect.media.container import (
     choose_video,
     describe,
     open_container,
+    samples_decide,
 )
 from avdetect.media.demux import Demuxer
 from avdetect.media.location import locate
@@ -37,6 +38,8 @@ AUDIO_PREROLL_S = 1
 SEEK_MARGINS_S = (1, 15, 60)
 """How far before the wanted time to seek; further if the first key frame found there lies too late."""
 PIPE_HINT = "; from a pipe, an MP4 can be read only if its index comes first (ffmpeg -movflags +faststart)"
+MAX_JUMP_NOTES = 4
+"""Further ones are only counted."""
 MIN_SEEK_S = 3
 """Nearer to the origin, reading costs no more than seeking."""
 TIME_BASE_HZ = 1_000_000
@@ -77,6 +80,7 @@ class FileSource(Closing):
                 f"the start must not be negative and the duration positive, got {start_s:g} s and {duration_s} s."
             )
         self.notes: list[MediaNote] = []
+        self._num_jumps = 0
         self._plan = plan
         self._audio_track = audio_track
         self._decoder_threads = decoder_threads
@@ -129,7 +133,12 @@ class FileSource(Closing):
         clock_may_jump = bool(container.format.flags & cast(int, FormatFlags.ts_discont.value))
         self._container = container
         self._damage = Damage()
-        self._clock = ClockRepair(decodable, clock_may_jump=clock_may_jump)
+        by_samples = samples_decide(container)
+        self._clock = ClockRepair(
+            () if by_samples and video is None else decodable,
+            clock_may_jump=clock_may_jump,
+            declared_end_s=_declared_end_s(container),
+        )
         self._demuxer = Demuxer(container, decodable, self._clock, self._damage, reopen)
         self._video: VideoTrack | None = None
         self._audio: AudioTrack | None = None
@@ -139,7 +148,7 @@ class FileSource(Closing):
             pictures = PictureMaker(plan.luma_size, plan.rgb_size, expected_pictures=self._expected_pictures(container))
             self._video = VideoTrack(video, self._demuxer, self._damage, plan, pictures)
         if audio is not None and audio in decodable:
-            self._audio = AudioTrack(audio, self._demuxer, self._damage, plan.rate_hz)
+            self._audio = AudioTrack(audio, self._demuxer, self._damage, plan.rate_hz, samples_decide=by_samples)
 
     def _expected_pictures(self, container: InputContainer) -> int | None:
         """How many cells there are to fill, as far as the container tells how long it is."""
@@ -251,6 +260,9 @@ class FileSource(Closing):
 
     def _note_jumps(self) -> None:
         for jump in self._clock.jumps:
+            self._num_jumps += 1
+            if self._num_jumps > MAX_JUMP_NOTES:
+                continue
             time_s = float(jump.time_s - self._origin)
             message = f"The timestamps jump by {float(jump.step_s):+.2f} s at {time_s:.2f} s; the clock was repaired."
             self.notes.append(MediaNote("timestamp-jump", message, time_s))
@@ -259,6 +271,9 @@ class FileSource(Closing):
     def _note_losses(self) -> None:
         """Once all is read: what could not be decoded, and what is missing at the end."""
         notes = [self._damage.note()]
+        if self._num_jumps > MAX_JUMP_NOTES:
+            message = f"The timestamps jump {self._num_jumps - MAX_JUMP_NOTES} times more; the clock was repaired."
+            notes.append(MediaNote("timestamp-jump", message))
         if self._end is None and not _DECLARES_DURATION.isdisjoint(self.info.format.split(",")):
             ends = [track.end for track in self._tracks() if track.end is not None]
             reached_s = float(max(ends) - self._origin)
@@ -272,7 +287,20 @@ class FileSource(Closing):
             for track in self._tracks()
             if track.stream.duration is not None
         ]
-        return float(max(ends)) if ends else self.info.duration_s
+        whole_s = self.info.duration_s
+        if not ends:
+            return whole_s
+        # A stream's duration may count from the container's beginning, not from its own.
+        return float(max(ends)) if whole_s is None else min(float(max(ends)), whole_s)
+
+
+def _declared_end_s(container: InputContainer) -> Fraction | None:
+    """Where the media end on the container's clock, where that is written down and not FFmpeg's guess."""
+    if container.duration is None or container.duration <= 0:
+        return None
+    if _DECLARES_DURATION.isdisjoint(container.format.name.split(",")):
+        return None
+    return Fraction((container.start_time or 0) + container.duration, TIME_BASE_HZ)
 
 
 def _absence(code: str, kind: str, what: str, *, num_tracks: int) -> MediaNote:

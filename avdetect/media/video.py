@@ -25,7 +25,8 @@ __all__ = ["CellClock", "VideoTrack", "clockwise_rotation"]
 
 HOLD_INTERVALS = Fraction(3, 2)
 """A picture stands in for missing ones for one and a half frame intervals, and for a hop at least."""
-MEDIAN_INTERVALS = 9
+MIN_INTERVALS, MEDIAN_INTERVALS = 3, 9
+"""How many intervals tell the frame rate; before, the stream is asked."""
 DEFAULT_FRAME_RATE_HZ = Fraction(25)
 """For streams that state none."""
 COVERED_CELLS_KEPT = 1024
@@ -56,6 +57,8 @@ class _Picked:
     frame: DecodedPicture
     ticks: int
     cell: int
+    duration: Fraction
+    """For which it is meant to be shown, in seconds."""
 
 
 class VideoTrack:
@@ -88,6 +91,8 @@ class VideoTrack:
         self._frames: Iterator[DecodedPicture | None] = iter(())
         self.end: Fraction | None = None
         """Where the last picture seen so far ends, on the stream's clock."""
+        self._spared_until: int | None = None
+        """Where the last picture that was not decoded ends, in ticks."""
         self.rotation = 0
 
     def start(self) -> Fraction | None:
@@ -97,6 +102,7 @@ class VideoTrack:
         """
         self._covered.clear()
         self._intervals.clear()
+        self._spared_until = None
         if self._grid is not None:  # after a seek, decide as if all had been read
             self._num_unspared = 0
         decoded = decoded_pictures(self.stream, self._packets, self._damage, self._admit)
@@ -139,18 +145,24 @@ class VideoTrack:
                 if ticks <= picked.ticks:
                     continue
                 self._intervals.append(ticks - picked.ticks)
+                usual_ticks = ticks - picked.ticks
             cell = grid.cell(ticks)
             if picked is not None and picked.cell < cell and begin_cell < cell:
                 shown_cell = self._last_cell(picked, cell)
                 if begin_cell <= shown_cell:
                     yield self._convert(picked, seen_cell, shown_cell, end)
                     seen_cell = shown_cell
-            picked = _Picked(frame, ticks, cell)
-            self.end = ticks * self.time_base + self._interval
+            picked = _Picked(frame, ticks, cell, (frame.duration or usual_ticks) * self.time_base)
+            self.end = ticks * self.time_base + picked.duration
         if picked is not None:
+            if self._spared_until is not None:
+                picked.duration = max(
+                    picked.duration, self._spared_until * self.time_base - picked.ticks * self.time_base
+                )
+                self.end = picked.ticks * self.time_base + picked.duration
             shown_cell = self._last_cell(picked, None)
             if begin_cell <= shown_cell:
-                yield self._convert(picked, seen_cell, shown_cell, end)
+                yield self._convert(picked, seen_cell, shown_cell, end, is_last=True)
 
     def _admit(self, packet: Packet[Stream]) -> bool:
         """Spare the decoder what the grid does not need: pictures that no other refers to, in cells that have one.
@@ -163,6 +175,8 @@ class VideoTrack:
         elif self._grid is not None and packet.pts is not None and not packet.is_discard:
             cell = self._grid.cell(packet.pts)
             spare = cell in self._covered
+            if spare:
+                self._spared_until = max(self._spared_until or 0, packet.pts + (packet.duration or 0))
             if len(self._covered) > COVERED_CELLS_KEPT:
                 self._covered = {c for c in self._covered if c > cell - COVERED_CELLS_KEPT // 2}
             self._covered.add(cell)
@@ -181,11 +195,13 @@ class VideoTrack:
 
     def _hold(self) -> Fraction:
         interval = self._interval
-        if len(self._intervals) == MEDIAN_INTERVALS:
-            interval = max(interval, Fraction(median(self._intervals)) * self.time_base)
+        if len(self._intervals) >= MIN_INTERVALS:
+            interval = Fraction(median(self._intervals)) * self.time_base
         return max(self._plan.hop, HOLD_INTERVALS * interval)
 
-    def _convert(self, picked: _Picked, seen_cell: int, shown_cell: int, end: Fraction | None) -> VideoFrame:
+    def _convert(
+        self, picked: _Picked, seen_cell: int, shown_cell: int, end: Fraction | None, *, is_last: bool = False
+    ) -> VideoFrame:
         """Small pictures of a frame on show up to ``shown_cell``; others were on show up to ``seen_cell``.
 
         Nothing is shown after ``end``.
@@ -199,8 +215,9 @@ class VideoTrack:
         time = picked.ticks * self.time_base - self._origin
         return VideoFrame(
             time=time,
-            hold=self._hold(),
-            duration=self._interval if end is None else min(self._interval, end - time),
+            # A picture with a hole after it says that it lasts as long as the hole; the last one has no such reason.
+            hold=max(self._hold(), picked.duration) if is_last else self._hold(),
+            duration=picked.duration if end is None else min(picked.duration, end - time),
             luma=self._pictures.luma(picked.frame, rotation),
             rgb=self._pictures.rgb(picked.frame, rotation) if wants_rgb else None,
         )

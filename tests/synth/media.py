@@ -149,3 +149,10 @@ def read(
         frames = [item for item in items if isinstance(item, VideoFrame)]
         chunks = [item for item in items if isinstance(item, AudioChunk)]
         return Contents(source.info, frames, chunks, list(source.notes))
+
+
+def reference_sound(path: Path, *arguments: str) -> NDArray[np.float32]:
+    """The sound of a file as the ``ffmpeg`` program decodes it: mono, at the plan's rate, sample after sample."""
+    output = ("-map", "0:a:0", "-ac", "1", "-ar", str(PLAN.rate_hz), "-f", "f32le", "-")
+    command = ["ffmpeg", "-v", "quiet", "-nostdin", *arguments, "-i", str(path), *output]
+    return np.frombuffer(subprocess.run(command, capture_output=True, timeout=60).stdout, np.float32)

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from av.packet import Packet
 from av.stream import Stream
@@ -37,6 +38,13 @@ class Tracks:
         packets = [self.packet(index, dts) for dts in stamps]
         for packet in packets:
             clock.repair(packet)
+        return [packet.dts for packet in packets if packet.dts is not None]
+
+    def repaired_with_foresight(self, clock: ClockRepair, index: int, stamps: Iterable[int]) -> list[int]:
+        """As where a file can be read ahead."""
+        packets = [self.packet(index, dts) for dts in stamps]
+        for at, packet in enumerate(packets):
+            clock.repair(packet, lambda at=at: iter(packets[at + 1 :]))
         return [packet.dts for packet in packets if packet.dts is not None]
 
 
@@ -131,6 +139,47 @@ def test_what_is_read_again_follows_the_end_of_the_longest_stream(tracks: Tracks
         assert tracks.repaired(clock, 0, run(1000, length)) == run(1000 + begin, length)
         assert tracks.repaired(clock, 1, run(1000, 20 + length)) == run(1000 + begin, 20 + length)
         clock.begin_again()
+    assert not clock.jumps
+
+
+@pytest.mark.parametrize("num_off", [1, 40])
+@pytest.mark.parametrize("step_s", [3, -3, 3600, -3600])
+def test_packets_that_are_off_do_not_move_those_after_them(tracks: Tracks, num_off: int, step_s: int) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=False)
+    stamps = run(1_000_000_000, 200)
+    off = [stamp + step_s * TICKS_PER_S if 100 <= at < 100 + num_off else stamp for at, stamp in enumerate(stamps)]
+    assert tracks.repaired_with_foresight(clock, 0, off) == stamps
+
+
+def test_a_gap_never_leads_past_the_declared_end(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=False, declared_end_s=Fraction(60))
+    stamps = run(0) + run(5 * STEP + 50 * TICKS_PER_S) + run(10 * STEP + 3600 * TICKS_PER_S)
+    assert tracks.repaired(clock, 0, stamps) == run(0) + run(5 * STEP + 50 * TICKS_PER_S, 10)
+
+
+def test_a_clock_that_is_nothing_but_noise_does_not_make_the_media_longer(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    noise = np.random.default_rng(1).integers(0, 1 << 33, 500)
+    stamps = tracks.repaired_with_foresight(clock, 0, [int(stamp) for stamp in noise])
+    assert max(stamps) - min(stamps) <= 500 * STEP + 60 * TICKS_PER_S
+
+
+def test_a_stream_that_begins_after_a_jump_takes_part_in_its_shift(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=True)
+    far = 10_000_000 + 7200 * TICKS_PER_S
+    assert tracks.repaired(clock, 0, run(10_000_000) + run(far)) == run(10_000_000, 10)
+    assert tracks.repaired(clock, 1, run(far)) == run(10_000_000 + 5 * STEP)
+    assert len(clock.jumps) == 1
+
+
+def test_presentation_times_may_go_back_by_as_much_as_pictures_are_reordered(tracks: Tracks) -> None:
+    clock = ClockRepair(tracks.streams, clock_may_jump=False)
+    slow = 10 * TICKS_PER_S
+    packets = [tracks.packet(0, 0) for _ in range(5)]
+    for packet, at in zip(packets, (0, 4, 2, 1, 3), strict=True):
+        packet.pts, packet.dts, packet.duration = at * slow, None, slow
+        clock.repair(packet)
+    assert [packet.pts for packet in packets] == [at * slow for at in (0, 4, 2, 1, 3)]
     assert not clock.jumps
 
 

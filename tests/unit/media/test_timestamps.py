@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,3 +170,83 @@ def test_the_clock_of_the_sound_does_not_drift(media: MediaFactory) -> None:
     assert contents.tone_s == pytest.approx(EVENT_S * 1.02, abs=0.04)
     assert np.abs(contents.waveform[-PLAN.rate_hz // 2 :]).max() < 0.1
     assert contents.waveform.size / PLAN.rate_hz == pytest.approx(3 * 1.02, abs=0.06)
+
+
+def test_flac_of_odd_block_numbers_is_as_long_as_its_samples(tmp_path: Path) -> None:
+    """Before 2007 blocks of several sizes were numbered one by one: FFmpeg takes the numbers for samples' times."""
+    path = tmp_path / "old.flac"
+    num_samples = write_old_flac(path, seconds=25)
+    contents = read(path, plan=replace(PLAN, want_video=False))
+    assert contents.codes == set()
+    assert contents.holes_s == []
+    assert contents.waveform.size / PLAN.rate_hz == pytest.approx(num_samples / 44_100, abs=0.01)
+
+
+@pytest.mark.parametrize("delta_ms", [40_000, 3_000, -4_000])
+def test_a_matroska_cluster_with_a_bad_timecode_moves_nothing(media: MediaFactory, delta_ms: int) -> None:
+    good = media.flash_and_tone("clusters.mkv", duration_s=20)
+    data = bytearray(good.read_bytes())
+    third = [at for at in range(len(data)) if data.startswith(b"\x1f\x43\xb6\x75", at)][2]
+    at = data.index(b"\xe7", third + 4)
+    size = data[at + 1] & 0x7F
+    stamp = int.from_bytes(data[at + 2 : at + 2 + size], "big") + delta_ms
+    data[at + 2 : at + 2 + size] = stamp.to_bytes(size, "big")
+    path = media.folder / f"bad_cluster{delta_ms}.mkv"
+    path.write_bytes(data)
+    contents, right = read(path), read(good)
+    assert contents.times_s[-1] == pytest.approx(right.times_s[-1], abs=CELL_S)
+    assert contents.waveform.size == pytest.approx(right.waveform.size, abs=0.05 * PLAN.rate_hz)
+    assert 1 <= [note.code for note in contents.notes].count("timestamp-jump") <= 5
+
+
+@pytest.mark.parametrize("share", [0.05, 1.0])
+def test_a_transport_stream_whose_timestamps_leap_is_no_longer_for_it(media: MediaFactory, share: float) -> None:
+    good = media.flash_and_tone("steady.ts", duration_s=12)
+    path = media.folder / f"leaping{share}.ts"
+    path.write_bytes(with_wild_stamps(good.read_bytes(), share))
+    contents = read(path)
+    assert contents.times_s[-1] == pytest.approx(12, abs=0.5)
+    assert contents.waveform.size / PLAN.rate_hz == pytest.approx(12, abs=0.5)
+    assert 1 <= [note.code for note in contents.notes].count("timestamp-jump") <= 5
+
+
+def with_wild_stamps(stream: bytes, share: float) -> bytes:
+    """MPEG-TS with the timestamps of a share of its PES packets replaced by noise."""
+    data, noise = bytearray(stream), random.Random(1)
+    for begin in range(0, len(data) - 187, 188):
+        pes = begin + 4 + (1 + data[begin + 4] if data[begin + 3] & 0x20 else 0)
+        starts_media = data[begin + 1] & 0x40 and data[pes : pes + 3] == b"\0\0\1" and data[pes + 3] in (0xC0, 0xE0)
+        if starts_media and noise.random() < share:
+            for at in range(pes + 9, pes + 9 + 5 * (data[pes + 7] >> 6).bit_count(), 5):
+                stamp = noise.getrandbits(33)
+                data[at] = data[at] & 0xF0 | stamp >> 29 & 0xE | 1
+                data[at + 1 : at + 3] = (stamp >> 14 & 0xFFFE | 1).to_bytes(2, "big")
+                data[at + 3 : at + 5] = (stamp << 1 & 0xFFFE | 1).to_bytes(2, "big")
+    return bytes(data)
+
+
+def write_old_flac(path: Path, *, seconds: float) -> int:
+    """Constant blocks of four sizes, numbered one by one; how many samples they hold."""
+    blocks, total = [], 0
+    sizes = ((3, 1152), (5, 4608), (2, 576), (4, 2304))
+    while total < seconds * 44_100:
+        code, size = sizes[len(blocks) % 4]
+        header = bytes([0xFF, 0xF8, code << 4 | 9, 4 << 1]) + chr(len(blocks)).encode()
+        header += bytes([crc(header, 0x07, 8)])
+        block = header + bytes([0]) + (len(blocks) * 37 % 2000 - 1000).to_bytes(2, "big", signed=True)
+        blocks.append(block + crc(block, 0x8005, 16).to_bytes(2, "big"))
+        total += size
+    info = (576).to_bytes(2, "big") + (4608).to_bytes(2, "big")
+    info += min(map(len, blocks)).to_bytes(3, "big") + max(map(len, blocks)).to_bytes(3, "big")
+    info += (44_100 << 44 | 15 << 36 | total).to_bytes(8, "big") + bytes(16)
+    path.write_bytes(b"fLaC\x80" + len(info).to_bytes(3, "big") + info + b"".join(blocks))
+    return total
+
+
+def crc(data: bytes, polynomial: int, bits: int) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte << (bits - 8)
+        for _ in range(8):
+            value = (value << 1 ^ (polynomial if value >> (bits - 1) & 1 else 0)) & ((1 << bits) - 1)
+    return value

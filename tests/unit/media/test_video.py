@@ -145,6 +145,28 @@ def test_the_picture_on_show_at_a_late_start_is_handed_out(media: MediaFactory) 
     assert frames[0].time + frames[0].hold > Fraction(16, 25) * 6 - PLAN.hop
 
 
+@pytest.mark.parametrize(
+    ("name", "rate", "length_s"), [("slow.mkv", "1/10", 60), ("slow.mp4", "1/4", 20), ("one.mp4", "1/5", 5)]
+)
+def test_the_last_picture_is_shown_for_its_own_duration(
+    media: MediaFactory, name: str, rate: str, length_s: float
+) -> None:
+    contents = read(media.flash_and_tone(f"last_{name}", audio=(), rate=rate, duration_s=length_s))
+    last = contents.frames[-1]
+    assert float(last.time + last.duration) == pytest.approx(length_s, abs=0.01)
+    assert last.hold >= last.duration
+    assert contents.codes == {"no-audio"}
+
+
+def test_a_hole_between_pictures_does_not_make_the_last_one_longer(media: MediaFactory) -> None:
+    holey = "select='lt(t,5)',setpts='PTS+if(gt(N,62),600/TB,0)'"
+    video = (*X264, "-vsync", "vfr", "-bf", "0")
+    contents = read(media.flash_and_tone("holey.mp4", audio=(), video=video, video_filter=holey, duration_s=5))
+    last = contents.frames[-1]
+    assert contents.info.duration_s == pytest.approx(605, abs=0.1)
+    assert float(last.time + last.duration) == pytest.approx(605, abs=0.1)
+
+
 def test_size_may_change_on_the_way(media: MediaFactory) -> None:
     parts = [media.flash_and_tone(f"size{size}.ts", size=size, duration_s=2, audio=()) for size in ("160x120", "96x64")]
     path = media.folder / "sizes.ts"
