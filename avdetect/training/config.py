@@ -84,6 +84,8 @@ class ProductRecipe(_Section):
     balance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """0: every bag counts alike; 1: the bags with a class count as much, all together, as those without it."""
 
+    snippet_weight: NonNegativeFloat = 1.0
+    """Of the losses of single snippets where it is known what happens in them, in composed scenes and normal videos."""
     fused_weight: NonNegativeFloat = 0.0
     """Of the bag loss of both modalities together."""
     modality_weight: NonNegativeFloat = 1.0
@@ -131,10 +133,35 @@ class RunOptions(_Section):
     """Go on from where training into the same folder was interrupted."""
 
 
+class SceneSource(_Section):
+    """Scenes to learn from beside videos, or in place of them: composed of short clips and single sounds."""
+
+    clips: Path
+    """List of clips with their class and place (docs/training.md)."""
+    sounds: Path
+    """List of sounds with their class."""
+    sources: Path | None = None
+    """Table of where the sounds come from, for what is noted of them; see ``read_sound_files``."""
+    without_places: tuple[str, ...] = ()
+    """Places whose clips are left out."""
+    num_scenes: PositiveInt = 400
+    """So many are composed and encoded, once; bags are drawn from them for ever."""
+    bags_per_epoch: PositiveInt = 256
+    snippets: tuple[PositiveInt, PositiveInt] = (32, 72)
+    """Length of a bag, shortest and longest."""
+    positive_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.65
+    """Of the scenes, in how many something happens."""
+    embeddings: Path | None = None
+    """Folder in which encoded scenes are kept for the next time; None for ``scenes`` in the output."""
+
+
 class TrainConfig(_Section):
     """All that ``train`` needs to know."""
 
-    manifest: Path
+    manifest: Path | None = None
+    """Videos with their labels; None to learn from ``scenes`` alone."""
+    scenes: SceneSource | None = None
+    """None to learn from videos alone."""
     output: Path
     """Folder of the checkpoint, the logs and what is needed to resume."""
     val_manifest: Path | None = None

@@ -51,20 +51,21 @@ class TrainingData:
     @property
     def has_features(self) -> bool:
         """It lists features, not videos."""
-        return isinstance(self.records[0].media, FeatureFiles)
+        return bool(self.records) and isinstance(self.records[0].media, FeatureFiles)
 
 
-def read_training_data(path: Path, *, class_names: Sequence[str] | None = None) -> TrainingData:
+def read_training_data(path: Path, *, class_names: Sequence[str] | None = None, composed: bool = False) -> TrainingData:
     """Read and check a manifest to train from.
 
     Args:
         path: as ``read_labelled_videos`` takes it.
         class_names: the classes there may be; by default those there are.
+        composed: scenes are composed as well, so that a class needs no video.
 
     Raises:
         DataError: all that is wrong, each with its line.
     """
-    records = read_labelled_videos(path, check=partial(_class_faults, path=path, wanted=class_names))
+    records = read_labelled_videos(path, check=partial(_class_faults, path=path, wanted=class_names, composed=composed))
     return TrainingData(path, _class_names(records, class_names), records)
 
 
@@ -78,7 +79,9 @@ def _to_learn(records: Sequence[LabelledVideo]) -> list[LabelledVideo]:
     return [record for record in records if record.split != "val"]
 
 
-def _class_faults(records: Sequence[LabelledVideo], *, path: Path, wanted: Sequence[str] | None) -> Iterator[str]:
+def _class_faults(
+    records: Sequence[LabelledVideo], *, path: Path, wanted: Sequence[str] | None, composed: bool
+) -> Iterator[str]:
     """A label that is none of the wanted ones, a wanted one without a video to train on, or nothing to learn."""
     names = _class_names(records, wanted)
     for record in records:
@@ -86,6 +89,8 @@ def _class_faults(records: Sequence[LabelledVideo], *, path: Path, wanted: Seque
             known = f"the classes are {', '.join(names)}" if wanted is not None else "no video to train on has it"
             yield f"{record.where}: unknown label {name}; {known}"
     learnable = Counter(name for record in _to_learn(records) for name in record.labels)
+    if composed:
+        return
     if wanted is not None:
         yield from (f"the class {name} has no video to train on" for name in names if not learnable[name])
     elif records and not any(record.positive for record in records):
@@ -111,7 +116,7 @@ def divide(data: TrainingData, config: TrainConfig) -> Divided:
     """
     training = tuple(record for record in data.records if record.split != "val")
     validation = tuple(record for record in data.records if record.split == "val")
-    if not training:
+    if not training and config.manifest is not None:
         raise DataError(f"{data.path}: all videos are of the split val, there is none to train on.")
     if config.val_manifest is not None:
         if validation:
@@ -167,7 +172,10 @@ class Bag(NamedTuple):
     labels: Tensor
     """Float ``[C]``, 1 where the video has the class."""
     video: int
-    """Which record; the crops of a video share it."""
+    """Which record; the crops of a video share it. -1 for a bag that was drawn from scenes."""
+    known: Tensor
+    """Float ``[T, 2, C]``: 1 where a class is heard (first) or seen (second), 0 where it is not, -1 where that is not
+    known."""
 
 
 class BagBatch(NamedTuple):
@@ -185,6 +193,8 @@ class BagBatch(NamedTuple):
     """Float ``[B, C]``."""
     videos: Tensor
     """int64 ``[B]``."""
+    known: Tensor
+    """Float ``[B, T, 2, C]``; -1 where it is not known, and in the padding."""
 
 
 class FeatureStatistics(NamedTuple):
@@ -238,6 +248,8 @@ class BagDataset(Dataset[Bag]):
             torch.from_numpy(embeddings.present[rows]),
             self.video_labels[video],
             video,
+            # Where a class is not in the whole video, it is in none of its snippets.
+            (-self.video_labels[video]).expand(embeddings.present[rows].shape[0], 2, -1),
         )
 
 
@@ -258,6 +270,7 @@ def collate(bags: Sequence[Bag]) -> BagBatch:
         torch.tensor([len(bag.present) for bag in bags]),
         torch.stack([bag.labels for bag in bags]),
         torch.tensor([bag.video for bag in bags]),
+        pad_sequence([bag.known for bag in bags], batch_first=True, padding_value=-1.0),
     )
 
 

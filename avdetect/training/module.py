@@ -17,7 +17,7 @@ from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet, MacilSdPartner
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet, VisualPartner
 from avdetect.training.config import MacilSdRecipe, ProductRecipe
 from avdetect.training.data import BagBatch, FeatureStatistics
-from avdetect.training.objectives.bag import bag_loss, positive_weights
+from avdetect.training.objectives.bag import bag_loss, positive_weights, snippet_loss
 from avdetect.training.objectives.contrastive import (
     Modality,
     contrast_weight,
@@ -133,6 +133,8 @@ class ProductModule(BagModule):
             "audio": (recipe.modality_weight, self._bag_loss(outputs.audio_logits, noisy, self._heard)),
             "visual": (recipe.modality_weight, self._bag_loss(outputs.visual_logits, noisy, self._seen)),
         }
+        if recipe.snippet_weight:
+            losses["snippets"] = (recipe.snippet_weight, self._snippet_loss(outputs, noisy))
         if recipe.contrast_weight:
             ramp = contrast_weight(self.current_epoch) / _CONTRAST_RAMP
             losses["contrast"] = (recipe.contrast_weight * ramp, self._contrast(outputs, noisy))
@@ -183,6 +185,18 @@ class ProductModule(BagModule):
         bags = topk_mean(logits[..., classes], batch.num_instances, instances_per_pick=self.recipe.instances_per_pick)
         loss = bag_loss(bags, batch.labels[:, classes], positive_weight=self.positive_weight[classes])
         return loss * len(classes) / logits.shape[-1]
+
+    def _snippet_loss(self, outputs: InstanceOutputs, batch: BagBatch) -> Tensor:
+        """Of both streams, each in the classes that it can tell and where it is there."""
+        known = batch.known.masked_fill(~batch.present[..., None], -1)
+        losses = [
+            snippet_loss(logits[..., told], known[:, :, stream, told])
+            for stream, (logits, told) in enumerate(
+                ((outputs.audio_logits, self._heard), (outputs.visual_logits, self._seen))
+            )
+            if told
+        ]
+        return torch.stack(losses).sum()
 
     def _contrast(self, outputs: InstanceOutputs, batch: BagBatch) -> Tensor:
         valid = batch.present & instance_mask(batch.num_instances, batch.present.shape[1])[..., None]

@@ -3,6 +3,7 @@
 read_training_data    what there is, and all that is wrong with it
 extract               embeddings of the videos, by the scorer's own stages
 BagDataset            a bag per video
+scene_bags            and bags drawn from composed scenes, where there are clips and sounds to compose them of
 ProductModule         networks and losses; or MacilSdModule
 Trainer               Lightning: devices, precision, logs, checkpoints
 save_checkpoint       weights, config, classes and how they came about
@@ -40,6 +41,7 @@ from avdetect.training.data import (
 from avdetect.training.embeddings import EmbeddingStore, Encoders, extract, fingerprint
 from avdetect.training.module import BagModule, MacilSdModule, ProductModule
 from avdetect.training.progress import TrainingObserver, TrainingPlan
+from avdetect.training.scenes.supply import BagMix, scene_bags
 from avdetect.training.trainer import (
     best_state,
     interruptible,
@@ -50,7 +52,7 @@ from avdetect.training.trainer import (
     train_loader,
 )
 
-__all__ = ["train"]
+__all__ = ["read_data", "train"]
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 
@@ -60,6 +62,7 @@ def train(
     *,
     encoders: Encoders | None = None,
     on_extracted: Callable[[int, int], None] | None = None,
+    on_composed: Callable[[int, int], None] | None = None,
     observer: TrainingObserver | None = None,
 ) -> Path:
     """Train a network, and write it as a checkpoint.
@@ -68,6 +71,7 @@ def train(
         config: all choices.
         encoders: of the bundle that the network will run in; not needed for a manifest of features.
         on_extracted: called with the number of videos whose embeddings were made and the number to make.
+        on_composed: called with the number of scenes composed and the number to compose, where there are such.
         observer: is told how training goes.
 
     Returns:
@@ -80,7 +84,7 @@ def train(
         OutputError: the output folder cannot be written.
         KeyboardInterrupt: Ctrl-C; what was done is there to be resumed.
     """
-    data = read_training_data(config.manifest, class_names=config.class_names)
+    data = read_data(config)
     divided = divide(data, config)
     last = last_state_path(config)
     _make_folder(config.output)
@@ -92,7 +96,8 @@ def train(
     make_dataset = partial(
         BagDataset, class_names=None if one_class else class_names, load=partial(load_video, store=store)
     )
-    train_bags = make_dataset(divided.train, max_snippets=config.recipe.max_snippets)
+    video_bags = make_dataset(divided.train, max_snippets=config.recipe.max_snippets) if divided.train else None
+    train_bags = _with_scenes(config, video_bags, encoders, class_names, on_composed)
     val_bags = make_dataset(divided.val)
 
     module = _module(config, train_bags, class_names, encoders)
@@ -111,6 +116,38 @@ def train(
         return _save(config, trainer, module, class_names, divided, encoders, monitored)
 
 
+def read_data(config: TrainConfig) -> TrainingData:
+    """The videos, or none where scenes are all there is."""
+    if config.manifest is not None:
+        return read_training_data(config.manifest, class_names=config.class_names, composed=config.scenes is not None)
+    if config.scenes is None:
+        raise UsageError("there is nothing to train on: name a manifest of videos, or scenes to compose.")
+    if config.class_names is None:
+        raise UsageError("scenes do not say which classes to learn: name them with class_names.")
+    return TrainingData(config.scenes.clips, config.class_names, ())
+
+
+def _with_scenes(
+    config: TrainConfig,
+    videos: BagDataset | None,
+    encoders: Encoders | None,
+    class_names: Sequence[str],
+    on_composed: Callable[[int, int], None] | None,
+) -> BagMix:
+    """The bags of the videos, and those drawn from composed scenes."""
+    if config.scenes is None:
+        return BagMix(videos, None, num_drawn=0, seed=config.run.seed)
+    if isinstance(config.recipe, MacilSdRecipe):
+        raise UsageError("the macil-sd recipe learns from videos alone.")
+    if encoders is None:
+        raise UsageError("scenes are composed: a bundle is needed, whose encoders make embeddings of them.")
+    source = config.scenes
+    if source.embeddings is None:
+        source = source.model_copy(update={"embeddings": config.output / "scenes"})
+    drawn = scene_bags(source, encoders, class_names, seed=config.run.seed, on_done=on_composed)
+    return BagMix(videos, drawn, num_drawn=source.bags_per_epoch, seed=config.run.seed)
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,19 +163,19 @@ def _embeddings(
     on_extracted: Callable[[int, int], None] | None,
 ) -> EmbeddingStore | None:
     """Where the embeddings are, all of them made; None for features that were made elsewhere."""
-    if data.has_features:
+    videos = [record.media for record in (*divided.train, *divided.val) if isinstance(record.media, Path)]
+    if not videos:
         return None
     if encoders is None:
         raise UsageError(f"{data.path} lists videos: a bundle is needed, whose encoders make embeddings of them.")
     store = EmbeddingStore(config.embeddings or config.output / "embeddings")
-    videos = [record.media for record in (*divided.train, *divided.val) if isinstance(record.media, Path)]
     extract(videos, encoders, store, on_done=on_extracted)
     return store
 
 
-def _module(config: TrainConfig, bags: BagDataset, class_names: Sequence[str], encoders: Encoders | None) -> BagModule:
-    first = bags[0]
-    audio_dim, visual_dim, num_classes = first.audio.shape[1], first.visual.shape[1], bags.video_labels.shape[1]
+def _module(config: TrainConfig, bags: BagMix, class_names: Sequence[str], encoders: Encoders | None) -> BagModule:
+    first, labels = bags[0], bags.labels
+    audio_dim, visual_dim, num_classes = first.audio.shape[1], first.visual.shape[1], labels.shape[1]
     recipe = config.recipe
     if isinstance(recipe, MacilSdRecipe):
         if config.teacher is not None:
@@ -160,7 +197,6 @@ def _module(config: TrainConfig, bags: BagDataset, class_names: Sequence[str], e
         only_seen=_places("only_seen", recipe.only_seen, class_names),
         dropout=recipe.block_dropout,
     )
-    labels = torch.stack([bags.video_labels[record] for record in range(len(bags.records))])
     return ProductModule(
         recipe,
         network,
@@ -202,7 +238,7 @@ def _monitored(bags: BagDataset) -> str | None:
     """Frame AP where the times of all events are known, bag AP elsewhere; None where neither can be said."""
     if any(record.events for record in bags.records) and all(record.events is not None for record in bags.records):
         return "val_frame_ap"
-    share = bags.video_labels.mean(0)
+    share = bags.video_labels.mean(0) if bags.records else torch.zeros(1)
     return "val_bag_ap" if ((share > 0) & (share < 1)).any() else None
 
 

@@ -21,8 +21,9 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from avdetect.errors import CheckpointError, UsageError
 from avdetect.training.config import TrainConfig
-from avdetect.training.data import BagDataset, collate
+from avdetect.training.data import collate
 from avdetect.training.progress import MetricsLog, TrainingObserver
+from avdetect.training.scenes.supply import BagMix
 
 __all__ = [
     "best_state",
@@ -90,7 +91,7 @@ def make_trainer(config: TrainConfig, monitored: str | None, observer: TrainingO
     )
 
 
-def train_loader(config: TrainConfig, bags: BagDataset) -> DataLoader[Any]:
+def train_loader(config: TrainConfig, bags: BagMix) -> DataLoader[Any]:
     """Batches to train on."""
     return DataLoader(
         bags,
@@ -103,19 +104,19 @@ def train_loader(config: TrainConfig, bags: BagDataset) -> DataLoader[Any]:
 
 
 class _Shuffled(DistributedSampler[Any]):
-    """Every process's share, in an order that seed and epoch alone decide.
+    """Every process's share, in an order that seed and epoch alone decide; each bag by its epoch and number.
 
     It is made before there is a process group, and asks for its rank when it is iterated over. Lightning's own would
     divide the validation bags as well, and every process is to see all of them.
     """
 
-    def __init__(self, bags: BagDataset, *, seed: int) -> None:
+    def __init__(self, bags: BagMix, *, seed: int) -> None:
         super().__init__(bags, num_replicas=1, rank=0, seed=seed)
         self._num_bags = len(bags)
 
     def __iter__(self) -> Iterator[Any]:
         self._join()
-        return super().__iter__()
+        return ((self.epoch, number) for number in super().__iter__())
 
     def __len__(self) -> int:
         self._join()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["bag_loss", "positive_weights"]
+__all__ = ["bag_loss", "positive_weights", "snippet_loss"]
 
 
 def bag_loss(bag_logits: Tensor, labels: Tensor, *, positive_weight: Tensor | None = None) -> Tensor:
@@ -39,3 +39,19 @@ def positive_weights(labels: Tensor, *, maximum: float = 10.0) -> Tensor:
     positive = labels.sum(0)
     weights = (len(labels) - positive) / positive.clamp(min=1)
     return torch.where(positive > 0, weights.clamp(1 / maximum, maximum), 1.0)
+
+
+def snippet_loss(logits: Tensor, known: Tensor) -> Tensor:
+    """Binary cross-entropy of the snippets of which it is known what happens in them::
+
+        L = mean over the (b, t, c) with y_btc >= 0 of  -y log p - (1 - y) log(1 - p),   p = sigmoid(logits_btc)
+
+    Zero where nothing is known.
+
+    Args:
+        logits: ``[B, T, C]``.
+        known: y, float ``[B, T, C]``: 1 where the class is there, 0 where it is not, below 0 where nobody knows.
+    """
+    counted = known >= 0
+    losses = functional.binary_cross_entropy_with_logits(logits, known.clamp(min=0), reduction="none")
+    return losses.masked_fill(~counted, 0).sum() / counted.sum().clamp(min=1)

@@ -24,18 +24,18 @@ from avdetect.errors import DataError
 from avdetect.features.encoders import EncoderSessions, SnippetEncoder
 from avdetect.media.packets import AudioChunk, VideoFrame
 from avdetect.media.resample import FRACTION_BITS, Axis, Plane, resample
-from avdetect.sinks.atomic import replacing
+from avdetect.files import replacing
 from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.stage import through
 from avdetect.timebase import Span
-from avdetect.training.extract import Encoders, fingerprint
+from avdetect.training.embeddings import Encoders, VideoEmbeddings, fingerprint
 from avdetect.training.scenes.library import FORMAT, PICTURE_RATE_HZ, RATE_HZ, Library
 from avdetect.training.scenes.scene import Scene, SceneOptions, compose_scene, picture_at
-from avdetect.training.store import VideoEmbeddings
 
 __all__ = ["EncodedScene", "encode_scene", "encoded_scenes", "inside", "without_appearance"]
 
 _FORMAT_NAME = "avdetect-av-scenes-1"
+_PARTS = ("audio", "motion", "heard", "seen")
 _LEAST_SHARE = 0.25
 """How much of a snippet an event must fill for the snippet to count as holding it."""
 
@@ -84,9 +84,8 @@ def _items(scene: Scene, encoders: Encoders) -> Iterator[VideoFrame | AudioChunk
     """As a source would yield them: second by second, at 25 pictures a second of which every other one is in a cell."""
     motion, hop = encoders.manifest.motion, encoders.manifest.hop
     assert motion is not None
-    rows, columns = (
-        Axis.build(size, outputs, extent=size) for size, outputs in zip(FORMAT, (motion.height, motion.width), strict=True)
-    )
+    rows = Axis.build(FORMAT[0], motion.height, extent=FORMAT[0])
+    columns = Axis.build(FORMAT[1], motion.width, extent=FORMAT[1])
     small = np.empty((motion.height, motion.width), np.float32)
     num_cells = int(scene.duration_s * float(PICTURE_RATE_HZ))
     for second in range(int(np.ceil(scene.duration_s))):
@@ -187,7 +186,8 @@ def _key(
 
 def _save(scenes: Sequence[EncodedScene], path: Path, key: str) -> None:
     arrays = {
-        name: np.concatenate([getattr(scene, name) for scene in scenes]) for name in ("audio", "motion", "heard", "seen")
+        name: np.concatenate([getattr(scene, name) for scene in scenes])
+        for name in ("audio", "motion", "heard", "seen")
     }
     arrays["num_snippets"] = np.array([len(scene.audio) for scene in scenes], np.int64)
     with replacing(path) as temporary:
@@ -203,5 +203,5 @@ def _load(path: Path, key: str) -> list[EncodedScene] | None:
     except (OSError, safetensors.SafetensorError):
         return None
     cuts = np.cumsum(arrays["num_snippets"])[:-1]
-    parts = [np.split(arrays[name], cuts) for name in ("audio", "motion", "heard", "seen")]
+    parts = [np.split(arrays[name], cuts) for name in _PARTS]
     return [EncodedScene(*scene) for scene in zip(*parts, strict=True)]

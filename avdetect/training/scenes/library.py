@@ -1,6 +1,6 @@
 """Clips and sounds in memory, ready to be put together.
 
-A clip is kept as small luma pictures, one for each cell of the snippet grid, fitted into one format; a sound as samples.
+A clip is kept as luma pictures, one for each cell of the snippet grid, fitted into one format; a sound as samples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import DataError, MediaError, UsageError
-from avdetect.text.sounds import read_waveform
+from avdetect.text.records import read_waveform
 from avdetect.training.scenes.material import Clip, SoundFile
 
 __all__ = ["FORMAT", "Library", "PictureClip", "Sound", "fit", "load_library"]
@@ -67,7 +67,9 @@ class Library:
         if not any(clip.label is None for clip in self.clips):
             raise UsageError("scenes need clips in which nothing happens (class normal), and there are none.")
         if not any(sound.label in self.beds for sound in self.sounds):
-            raise UsageError(f"scenes need sounds of the background, of {', '.join(sorted(self.beds))}; there are none.")
+            raise UsageError(
+                f"scenes need sounds of the background, of {', '.join(sorted(self.beds))}; there are none."
+            )
 
     @property
     def clips_by_place(self) -> Mapping[str, Sequence[PictureClip]]:
@@ -136,7 +138,8 @@ def load_library(
 def fit(height: int, width: int) -> tuple[int, int]:
     """The size at which a picture fits into the format; even, as encoders want it."""
     scale = min(FORMAT[0] / height, FORMAT[1] / width)
-    return tuple(max(2, min(limit, round(side * scale / 2) * 2)) for side, limit in zip((height, width), FORMAT))  # type: ignore[return-value]
+    fitted = [min(limit, max(2, round(side * scale / 2) * 2)) for side, limit in ((height, FORMAT[0]), (width, FORMAT[1]))]
+    return fitted[0], fitted[1]
 
 
 def padded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -160,7 +163,7 @@ def _luma(path: Path) -> NDArray[np.uint8]:
                 height, width = fit(frame.height, frame.width)
                 wanted = int((frame.time - begin) * float(PICTURE_RATE_HZ) + 0.5) + 1
                 if wanted > len(pictures):
-                    grey = frame.reformat(width=width, height=height, format="gray").to_ndarray()
+                    grey = np.asarray(frame.reformat(width=width, height=height, format="gray").to_ndarray(), np.uint8)
                     pictures.extend([padded(grey)] * (wanted - len(pictures)))
     except (av.FFmpegError, IndexError, OSError) as error:
         raise MediaError(f"{path} cannot be read as a clip: {error}.") from error

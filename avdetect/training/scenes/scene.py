@@ -5,9 +5,9 @@ compose_scene     shots, sounds and events, drawn at random: what is seen and he
 picture_at        a picture of it, in memory
 write_scene       all of it, as a file
 
-A scene is composed in the manner of AVBench: its picture is a row of short shots, runs of them from one place; its sound
-is a background, the shots' own sound and single sounds on top. Scenes in which nothing happens have as many single
-sounds as others, all of them harmless.
+A scene is composed in the manner of AVBench: its picture is a row of short shots, runs of them from one place; its
+sound is a background, the shots' own sound and single sounds on top. Scenes in which nothing happens have as many
+single sounds as others, all of them harmless.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import UsageError
-from avdetect.labels.video import TrueEvent, TrueModality
+from avdetect.labels.videos import TrueEvent, TrueModality
 from avdetect.timebase import Span
 from avdetect.training.scenes.library import FORMAT, PICTURE_RATE_HZ, RATE_HZ, Library, PictureClip, Sound
 from avdetect.training.sound.variation import active_rms, varied
@@ -193,7 +193,7 @@ def _plan(library: Library, options: SceneOptions, duration_s: float, rng: np.ra
                 taken.append(reach)
                 planned.append(
                     _Planned(
-                        ("audio", "visual", "audio-visual")[kind],  # type: ignore[arg-type]
+                        ("audio", "visual", "audio-visual")[kind],
                         None if kind == 0 else Span(start, start + length),
                         None if kind == 1 else min(max(start + lead, 0.0), duration_s - 1.0),
                     )
@@ -347,7 +347,7 @@ def _events(
     planned: Sequence[_Planned], seen: Sequence[tuple[str, Span]], heard: Sequence[tuple[str, Span]]
 ) -> list[TrueEvent]:
     """What became of the plan. An event that is seen and heard spans both, and is called by what is seen."""
-    pictures = {span: part for span, part in zip(sorted(p.seen for p in planned if p.seen), seen, strict=True)}
+    pictures = dict(zip(sorted(one.seen for one in planned if one.seen), seen, strict=True))
     sounds = iter(heard)
     events = []
     for one in planned:
