@@ -138,7 +138,9 @@ def load_library(
 def fit(height: int, width: int) -> tuple[int, int]:
     """The size at which a picture fits into the format; even, as encoders want it."""
     scale = min(FORMAT[0] / height, FORMAT[1] / width)
-    fitted = [min(limit, max(2, round(side * scale / 2) * 2)) for side, limit in ((height, FORMAT[0]), (width, FORMAT[1]))]
+    fitted = [
+        min(limit, max(2, round(side * scale / 2) * 2)) for side, limit in ((height, FORMAT[0]), (width, FORMAT[1]))
+    ]
     return fitted[0], fitted[1]
 
 
