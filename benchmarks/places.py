@@ -2,14 +2,15 @@
 
     python benchmarks/places.py CLIPS SOUNDS --sources TABLE --encoders DIR --work DIR [--seeds 3] [--only VARIANT ...]
 
-Clips are divided into five folds by place, sounds by origin. For each fold a detector learns from scenes composed of the
-other four, with encoders that have not met the fold either (``DIR/fold0`` to ``DIR/fold4``, bundles as written by
+Clips are divided into five folds by place, sounds by origin. For each fold a detector learns from scenes composed of
+the other four, with encoders that have not met the fold either (``DIR/fold0`` to ``DIR/fold4``, bundles as written by
 ``avdetect train-motion`` and ``train-sound``; without ``--encoders`` those of the embedded bundle), and is measured on
 scenes composed of the fold. Thresholds are chosen on the other folds' scenes, as scored by detectors that had not
 met them.
 
 Printed are, mean over folds and then over seeds with their range: frame AP (any event, those only heard, only seen,
-both; every class), and at the operating point false alarms an hour where nothing happens and the share of events noticed.
+both; every class), and at the operating point false alarms an hour where nothing happens and the share of events
+that are noticed.
 ``--embedded`` measures the bundle that ships, whatever it learned from, on the same scenes.
 """
 

@@ -92,8 +92,14 @@ class ProductRecipe(_Section):
     """Of the bag losses of each modality alone."""
     contrast_weight: NonNegativeFloat = 0.0
     """Of the modality-aware contrastive losses, at their full height; they are ramped up over the first epochs."""
-    self_distillation: bool = False
-    """Train a visual-only partner beside the network and mix its weights in after every epoch."""
+    contrast_between: Literal["classes", "events"] = "classes"
+    """``classes``: what is heard and seen of the same class, as published. ``events``: of any event, in bags in which
+    one is heard and one is seen, behind a projection; for classes of which some are only heard, others only seen."""
+    contrast_dim: PositiveInt = 32
+    """Numbers of that projection."""
+    self_distillation: bool | Literal["stream"] = False
+    """Train a visual-only partner beside the network and mix its weights in after every epoch: all that both have, as
+    published, or only those of the visual stream before it meets the other (``stream``)."""
     distillation_weight: NonNegativeFloat = 1.0
     """Of the difference from the teacher's scores, where there is a teacher."""
 

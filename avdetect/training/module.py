@@ -30,6 +30,8 @@ from avdetect.training.progress import ValidationScores
 
 __all__ = ["BagModule", "MacilSdModule", "ProductModule"]
 
+_CERTAIN = 1e3
+"""Added to the score of a snippet that is known to hold an event, taken off one that is known to hold none."""
 _CONTRAST_RAMP = 1.5  # the height that ``contrast_weight`` reaches
 
 
@@ -113,6 +115,15 @@ class ProductModule(BagModule):
         for net in (self.network, self.partner):
             if net is not None:
                 _prepare(net, moments, used_visual)
+        self.projection = (
+            nn.Sequential(
+                nn.Linear(config.hidden_dim, config.hidden_dim),
+                nn.ReLU(),
+                nn.Linear(config.hidden_dim, recipe.contrast_dim),
+            )
+            if recipe.contrast_weight and recipe.contrast_between == "events"
+            else None
+        )
         # Not a submodule: its weights are neither trained nor saved.
         self._teacher = [teacher] if teacher is not None else []
         tells = torch.ones(2, config.num_classes, dtype=torch.bool) if config.tells is None else config.tells
@@ -154,7 +165,8 @@ class ProductModule(BagModule):
         """Mix the partner's weights in."""
         if self.partner is not None:
             momentum = mixing_momentum(self.current_epoch, num_epochs=self.recipe.epochs)
-            mix_weights(self.network, self.partner, momentum)
+            only = "visual_input." if self.recipe.self_distillation == "stream" else ""
+            mix_weights(self.network, self.partner, momentum, only=only)
 
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises and falls once."""
@@ -200,9 +212,34 @@ class ProductModule(BagModule):
 
     def _contrast(self, outputs: InstanceOutputs, batch: BagBatch) -> Tensor:
         valid = batch.present & instance_mask(batch.num_instances, batch.present.shape[1])[..., None]
+        if self.projection is not None:
+            return self._contrast_of_events(outputs, batch, valid)
         heard = Modality(outputs.audio_logits, outputs.audio_representation, valid[..., 0])
         seen = Modality(outputs.visual_logits, outputs.visual_representation, valid[..., 1])
         losses = contrastive_losses(heard, seen, batch.labels > 0.5, instances_per_pick=self.recipe.instances_per_pick)
+        return torch.stack(losses).sum()
+
+    def _contrast_of_events(self, outputs: InstanceOutputs, batch: BagBatch, valid: Tensor) -> Tensor:
+        """Between any event that is heard and any that is seen, picked where they are known to be."""
+        assert self.projection is not None
+        modalities, holds = [], []
+        for stream, (logits, representation, told) in enumerate(
+            (
+                (outputs.audio_logits, outputs.audio_representation, self._heard),
+                (outputs.visual_logits, outputs.visual_representation, self._seen),
+            )
+        ):
+            known = batch.known[:, :, stream, told]
+            surely = torch.where((known >= 0).all(-1), known.amax(-1) * 2 - 1, 0)
+            scores = logits[..., told].amax(-1).detach() + _CERTAIN * surely
+            modalities.append(Modality(scores[..., None], self.projection(representation), valid[..., stream]))
+            # A bag in which it is known what happens when; of others the labels have to do.
+            possible = batch.labels[:, told].amax(-1) > 0
+            holds.append(torch.where((known >= 0).all(-1).any(1), (known > 0).any(-1).any(1), possible))
+        positive = (holds[0] & holds[1])[:, None]
+        losses = contrastive_losses(
+            modalities[0], modalities[1], positive, instances_per_pick=self.recipe.instances_per_pick
+        )
         return torch.stack(losses).sum()
 
     def _distillation(self, outputs: InstanceOutputs, batch: BagBatch, teacher: TwoStreamNet) -> Tensor:

@@ -81,7 +81,7 @@ _COMMANDS: dict[str, Entry | TyperGroup] = {
     ),
     "compose": Entry(
         "train:compose",
-        "Compose long tracks of short sounds, with timed descriptions and a story each, to train or to measure with.",
+        "Compose long recordings of short ones, in which it is known what happens when, to train or to measure with.",
     ),
     "train-text": Entry(
         "train:train_text", "Train an alignment of sound and text, from sounds with captions and recordings with texts."

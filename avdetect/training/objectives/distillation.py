@@ -21,19 +21,20 @@ def mixing_momentum(epoch: int, *, num_epochs: int = 50, start: float = 0.91) ->
 
 
 @torch.no_grad()
-def mix_weights(network: nn.Module, partner: nn.Module, momentum: float) -> None:
+def mix_weights(network: nn.Module, partner: nn.Module, momentum: float, *, only: str = "") -> None:
     """``w <- m w + (1 - m) v`` for each of the network's parameters w that the partner has as v, by name.
 
     Args:
         network: changed in place.
         partner: trained on one modality; what it lacks stays as it is.
         momentum: m.
+        only: of the parameters whose names begin like this.
 
     Raises:
         ValueError: the two have no parameter in common, or one of different shapes.
     """
     mine, theirs = dict(network.named_parameters()), dict(partner.named_parameters())
-    shared = mine.keys() & theirs.keys()
+    shared = {name for name in mine.keys() & theirs.keys() if name.startswith(only)}
     if not shared:
         raise ValueError("network and partner have no parameter in common.")
     for name in shared:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from avdetect.errors import DataError
 from avdetect.features.encoders import EncoderSessions, SnippetEncoder
+from avdetect.files import replacing
 from avdetect.media.packets import AudioChunk, VideoFrame
 from avdetect.media.resample import FRACTION_BITS, Axis, Plane, resample
-from avdetect.files import replacing
 from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.stage import through
 from avdetect.timebase import Span

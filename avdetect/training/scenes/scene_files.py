@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import MediaError, OutputError
+from avdetect.files import replacing
 from avdetect.labels.videos import TrueEvent
-from avdetect.sinks.atomic import replacing
 from avdetect.timebase import Span
 from avdetect.training.scenes.library import FORMAT, RATE_HZ, Library, fit, padded
 from avdetect.training.scenes.scene import Scene, SceneOptions, Shot, compose_scene, moved
@@ -138,17 +138,19 @@ def _row(scene: Scene, name: str) -> dict[str, Any]:
         "label": int(bool(scene.events)),
         "classes": sorted(scene.classes),
         "events": [_event(event) for event in scene.events],
-        "distractors": [
-            {**_times(span), "class": label} for label, span in scene.sounds if span not in of_events
-        ],
+        "distractors": [{**_times(span), "class": label} for label, span in scene.sounds if span not in of_events],
     }
 
 
 def _event(event: TrueEvent) -> dict[str, Any]:
-    row = {**_times(event.span), "class": event.label, "modality": event.modality}
+    row: dict[str, Any] = {**_times(event.span), "class": event.label, "modality": event.modality}
     if event.modality == "audio-visual":
         (_, seen), (heard_label, heard) = event.parts
-        row |= {"audio_class": heard_label, "audio": list(_times(heard).values()), "visual": list(_times(seen).values())}
+        row |= {
+            "audio_class": heard_label,
+            "audio": list(_times(heard).values()),
+            "visual": list(_times(seen).values()),
+        }
     return row
 
 

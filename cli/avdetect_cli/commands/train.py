@@ -62,6 +62,7 @@ Examples:
 Examples:
   avdetect compose sounds.jsonl -o tracks/
   avdetect compose sounds.jsonl -o tracks/ --split val --tracks 100 --duration 60 --sounds 3 --seed 1
+  avdetect compose sounds.jsonl --clips clips.jsonl --events gunshot,scream -o videos/
 """,
 }
 """What help ends with, by the name of the function."""
@@ -297,29 +298,73 @@ def extract(
 def compose(
     manifest: Annotated[
         Path,
-        typer.Argument(metavar="MANIFEST", help="A .jsonl or .csv of sounds, descriptions and classes (docs/text.md)."),
+        typer.Argument(
+            metavar="SOUNDS", help="A .jsonl or .csv of sounds with their classes, and descriptions (docs/text.md)."
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where tracks and manifest go.")],
-    tracks: Annotated[int, typer.Option("--tracks", metavar="N", min=1, help="How many.")] = 100,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files and a manifest go.")],
+    tracks: Annotated[int, typer.Option("--tracks", metavar="N", min=1, help="How many files.")] = 100,
     duration: Annotated[
-        str, typer.Option("--duration", metavar="SECONDS|FROM-TO", help="How long each is.")
-    ] = "30-300",
-    sounds: Annotated[str, typer.Option("--sounds", metavar="N|FROM-TO", help="How many sounds each has.")] = "3-12",
+        str | None,
+        typer.Option(
+            "--duration",
+            metavar="SECONDS|FROM-TO",
+            help="How long each is.",
+            show_default="30-300, with --clips 20-75",
+        ),
+    ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(
+            "--clips",
+            metavar="CLIPS",
+            help="Compose videos of the short clips in this .jsonl or .csv, with class and place (docs/training.md).",
+        ),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option("--events", metavar="A,B,C", help="With --clips: the classes of sounds that are events."),
+    ] = None,
+    normal: Annotated[
+        float, typer.Option("--normal", metavar="SHARE", min=0, max=1, help="With --clips: videos without any event.")
+    ] = 0.5,
+    sounds: Annotated[str, typer.Option("--sounds", metavar="N|FROM-TO", help="How many sounds a track has.")] = "3-12",
     overlap: Annotated[
         float,
         typer.Option("--overlap", metavar="SHARE", min=0, max=1, help="How many overlap with the last one."),
     ] = 0.0,
-    split: Annotated[Split | None, typer.Option("--split", help="Only sounds of this split.")] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same tracks.")] = 0,
+    split: Annotated[Split | None, typer.Option("--split", help="Only clips and sounds of this split.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same files.")] = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Compose long tracks of short sounds, with timed descriptions and a story each, to train or to measure with."""
+    """Compose long recordings of short ones, in which it is known what happens when, to train or to measure with.
+
+    Of sounds alone: tracks, with timed descriptions and a story each. With --clips: videos in which events are heard,
+    seen or both, among harmless sounds and pictures, with a manifest that evaluate and train read.
+    """
+    if clips is not None:
+        check_installed("torch", "torchaudio")
+        tasks.composing_scenes.compose_videos(
+            manifest,
+            clips,
+            output,
+            events=parse_classes(events) or [],
+            normal_share=normal,
+            num_videos=tracks,
+            duration_s=_range(duration or "20-75", "--duration"),
+            split=split,
+            seed=seed,
+            quiet=quiet,
+        )
+        return
+    if events is not None:
+        raise UsageError("--events says which sounds are events in composed videos: name the clips with --clips.")
     low, high = _range(sounds, "--sounds")
     tasks.preparing.compose(
         manifest,
         output,
         num_tracks=tracks,
-        duration_s=_range(duration, "--duration"),
+        duration_s=_range(duration or "30-300", "--duration"),
         num_sounds=(int(low), int(high)),
         overlap_share=overlap,
         split=split,

@@ -14,8 +14,8 @@ from avdetect.text.phrase_encoder import TextEncoder
 from avdetect.training.alignment.train_text import train_text as run_text_training
 from avdetect.training.checkpoint import load_alignment
 from avdetect.training.config import parse_config, parse_text_config
-from avdetect.training.data import read_training_data
 from avdetect.training.embeddings import fingerprint
+from avdetect.training.recipe import read_data
 from avdetect.training.recipe import train as run_training
 from avdetect_cli.tasks.preparing import open_encoders
 from avdetect_cli.terminal.bars import TrainingDisplay, extraction_progress
@@ -40,11 +40,13 @@ def train(values: dict[str, Any], *, bundle: Path | None, device: str, quiet: bo
     """
     chosen = parse_config(values)
     # Features need no encoders; a mistake in the manifest is found before a bundle is loaded.
-    data = read_training_data(chosen.manifest, class_names=chosen.class_names)
+    data = read_data(chosen)
     encoders = None if data.has_features else open_encoders(bundle, device)
     display = None if quiet else TrainingDisplay(bar=chosen.run.progress)
     with extraction_progress(enabled=not quiet) as on_extracted, display or nullcontext():
-        checkpoint = run_training(chosen, encoders=encoders, on_extracted=on_extracted, observer=display)
+        checkpoint = run_training(
+            chosen, encoders=encoders, on_extracted=on_extracted, on_composed=on_extracted, observer=display
+        )
         if display is not None:
             display.show_outcome(checkpoint, features=data.has_features)
 
