@@ -37,6 +37,7 @@ from avdetect.labels.videos import LabelledVideo
 from avdetect.manifest import Manifest
 from avdetect.models.two_stream import TwoStreamNet, with_window
 from avdetect.runtime.bundle import Bundle
+from avdetect.runtime.pipeline import score_features
 from avdetect.training.checkpoint import load_checkpoint
 from avdetect.training.config import parse_config
 from avdetect.training.embeddings import Encoders
@@ -174,9 +175,7 @@ def curves(fold: Fold, network: TwoStreamNet) -> list[tuple[LabelledVideo, Score
         fused, heard, seen = (logits[0].sigmoid().numpy() for logits in outputs[:3])
         name = f"fold{fold.number}/scene{number}"
         starts = np.arange(length) * hop_s
-        truth = LabelledVideo(
-            name, name, Path(name), scene.classes, bool(scene.events), events=scene.events, duration_s=scene.duration_s
-        )
+        truth = truth_of(scene, name)
         curve = ScoreCurve(
             name,
             CLASSES,
@@ -190,6 +189,23 @@ def curves(fold: Fold, network: TwoStreamNet) -> list[tuple[LabelledVideo, Score
         )
         pairs.append((truth, curve))
     return pairs
+
+
+def embedded_curves(fold: Fold, bundle: Bundle) -> list[tuple[LabelledVideo, ScoreCurve]]:
+    """What the detector of a bundle says of the scenes of ``fold``, encoded by the bundle, and what is so."""
+    appearance = bundle.visual_dim - fold.embeddings[0].motion.shape[1]
+    pairs = []
+    for number, (scene, embeddings) in enumerate(zip(fold.scenes, fold.embeddings, strict=True)):
+        visual = np.pad(embeddings.motion, ((0, 0), (appearance, 0)))
+        truth = truth_of(scene, f"fold{fold.number}/scene{number}")
+        pairs.append((truth, score_features(embeddings.audio, visual, bundle=bundle, source=truth.name)))
+    return pairs
+
+
+def truth_of(scene: Scene, name: str) -> LabelledVideo:
+    return LabelledVideo(
+        name, name, Path(name), scene.classes, bool(scene.events), events=scene.events, duration_s=scene.duration_s
+    )
 
 
 def figures(pairs: Sequence[tuple[LabelledVideo, ScoreCurve]], manifest: Manifest) -> dict[str, float]:
@@ -243,12 +259,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made on the way")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--embedded", action="store_true", help="measure the bundle that ships instead")
     parser.add_argument("--set", dest="settings", nargs="*", default=[], metavar="NAME=VALUE", help="of the recipe")
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     torch.set_num_threads(1)
     folds = material(arguments)
     print(f"| variant | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}", flush=True)
+    if arguments.embedded:
+        bundle = Bundle.load(device="cpu")
+        rows = [figures(embedded_curves(fold, bundle), bundle.manifest) for fold in folds]
+        print_row("the bundle that ships, which has met these places", [rows])
+        return
     extra = {name: json.loads(value) for name, value in (one.split("=", 1) for one in arguments.settings)}
     for name in arguments.only:
         recipe = VARIANTS[name] | extra

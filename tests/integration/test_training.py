@@ -8,18 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from avdetect.labels.video_list import read_labelled_videos
 from avdetect.runtime.bundle_files import read_manifest
+from avdetect.text.track_files import write_flac
 from avdetect.training.checkpoint import load_checkpoint
 from avdetect_cli.app import app
+from tests.synth.clips import write_clip
 from tests.synth.media import MediaFactory
 
 TINY = ("--set", "recipe.epochs=2", "--set", "recipe.hidden_dim=8", "--accelerator", "cpu", "--device", "cpu")
 
 
-def run(*arguments: str | Path, expect: int = 0) -> Result:
+def run(*arguments: str | Path | int, expect: int = 0) -> Result:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == expect, result.output
     return result
@@ -107,3 +111,25 @@ def test_two_processes_train_one_network(videos: Path, tmp_path: Path) -> None:
     assert "warn" not in done.stderr.lower()
     assert "recommended" not in done.stderr
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").notes["epoch"] in (1, 2)
+
+
+def test_videos_are_composed_of_clips_and_sounds_and_can_be_evaluated(tmp_path: Path) -> None:
+    write_clip(tmp_path / "calm.mp4", lively=False, brightness=60, seed=0)
+    write_clip(tmp_path / "fight.mp4", lively=True, brightness=60, seed=1)
+    time_s = np.arange(16_000) / 16_000
+    for name, samples in (("bed", np.sin(2 * np.pi * 150 * time_s)), ("shot", np.exp(-9 * time_s))):
+        write_flac(tmp_path / f"{name}.flac", (0.5 * samples).astype(np.float32), 16_000)
+    (tmp_path / "clips.csv").write_text("file,class,place\ncalm.mp4,normal,yard\nfight.mp4,fight,yard\n", "utf-8")
+    (tmp_path / "sounds.csv").write_text("file,class\nbed.flac,ambient\nshot.flac,gunshot\n", "utf-8")
+    lists = (tmp_path / "sounds.csv", "--clips", tmp_path / "clips.csv", "--events", "gunshot")
+    run("compose", *lists, "--tracks", 2, "--normal", 0, "--duration", "6-8", "-o", tmp_path / "videos")
+    videos = read_labelled_videos(tmp_path / "videos" / "scenes.jsonl")
+    assert [video.positive for video in videos] == [True, True]
+    assert all(video.events for video in videos)
+    scored = run("score", *(video.path for video in videos), "--json", "--quiet")
+    assert len(scored.stdout.splitlines()) == 2
+
+
+def test_events_without_clips_are_a_mistake(tmp_path: Path) -> None:
+    said = run("compose", tmp_path / "sounds.csv", "--events", "gunshot", "-o", tmp_path / "x", expect=2).stderr
+    assert "name the clips with --clips" in said

@@ -143,7 +143,7 @@ def _row(scene: Scene, name: str) -> dict[str, Any]:
 
 
 def _event(event: TrueEvent) -> dict[str, Any]:
-    row: dict[str, Any] = {**_times(event.span), "class": event.label, "modality": event.modality}
+    row: dict[str, Any] = {**_times(event.span), "class": event.class_name, "modality": event.modality}
     if event.modality == "audio-visual":
         (_, seen), (heard_label, heard) = event.parts
         row |= {

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from avdetect.training.objectives.bag import bag_loss, positive_weights
+from avdetect.training.objectives.bag import bag_loss, positive_weights, snippet_loss
 
 
 def sigmoid(x: float) -> float:
@@ -38,3 +38,25 @@ def test_rare_classes_weigh_more_within_bounds() -> None:
     labels[:2, 1] = 1
     labels[:, 2] = 1
     assert positive_weights(labels).tolist() == pytest.approx([3.0, 10.0, 0.1, 1.0])
+
+
+def test_the_snippet_loss_counts_only_what_is_known() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 3)
+    known = torch.randint(-1, 2, (2, 5, 3)).float()
+    total, count = 0.0, 0
+    for logit, truth in zip(logits.flatten().tolist(), known.flatten().tolist(), strict=True):
+        if truth >= 0:
+            probability = 1 / (1 + math.exp(-logit))
+            total -= math.log(probability if truth == 1 else 1 - probability)
+            count += 1
+    assert snippet_loss(logits, known).item() == pytest.approx(total / count, rel=1e-5)
+
+
+def test_the_snippet_loss_of_the_unknown_is_zero() -> None:
+    logits = torch.randn(1, 2, 2, requires_grad=True)
+    loss = snippet_loss(logits, torch.full((1, 2, 2), -1.0))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()

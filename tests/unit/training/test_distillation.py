@@ -96,3 +96,16 @@ def test_the_teacher_gets_no_gradient() -> None:
     distillation_loss(student, teacher, torch.ones(1, 4, dtype=torch.bool)).backward()
     assert student.grad is not None
     assert teacher.grad is None
+
+
+def test_only_the_named_part_of_the_weights_is_mixed() -> None:
+    def net() -> nn.Module:
+        return nn.ModuleDict({"stream": nn.Linear(2, 2), "trunk": nn.Linear(2, 2)})
+
+    mine, theirs = net(), net()
+    before = {name: value.clone() for name, value in mine.state_dict().items()}
+    mix_weights(mine, theirs, 0.25, only="stream.")
+    after, other = mine.state_dict(), theirs.state_dict()
+    for name, value in after.items():
+        expected = 0.25 * before[name] + 0.75 * other[name] if name.startswith("stream.") else before[name]
+        torch.testing.assert_close(value, expected)

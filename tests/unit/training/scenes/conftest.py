@@ -5,31 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from avdetect.text.track_files import write_flac
 from avdetect.training.scenes.library import Library, load_library
 from avdetect.training.scenes.material import read_clips, read_sound_files
+from tests.synth.clips import write_clip
 
 RATE_HZ = 16_000
-
-
-def write_clip(path: Path, *, lively: bool, brightness: int, seed: int) -> None:
-    """Two seconds of 64x48: a square that jumps about, or one that stands."""
-    random = np.random.default_rng(seed)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "18", "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        top, left = 16, 24
-        for _ in range(50):
-            if lively:
-                top, left = int(random.integers(0, 32)), int(random.integers(0, 48))
-            picture = np.full((48, 64, 3), brightness, np.uint8)
-            picture[top : top + 16, left : left + 16] = 230
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_shots_follow_each_other_without_a_hole_from_beginning_to_end(library: L
     borders = [(shot.span.start_s, shot.span.end_s) for shot in scene.shots]
     assert borders[0][0] == 0
     assert borders[-1][1] == scene.duration_s
-    assert all(before[1] == after[0] for before, after in zip(borders, borders[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(borders))
     assert len(scene.samples) == round(scene.duration_s * RATE_HZ)
 
 
