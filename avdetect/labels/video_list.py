@@ -139,6 +139,8 @@ Faults = list[str]
 Row = TypeVar("Row", bound=BaseModel)
 
 _MAX_FAULTS_SHOWN = 50
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+"""What tables are written with where the comma is a decimal sign, or where they come from the clipboard."""
 
 
 def json_lines(path: Path, faults: Faults) -> Iterator[tuple[str, Any]]:
@@ -164,6 +166,11 @@ def csv_lines(
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, restkey="")
+        names = rows.fieldnames or ()
+        other = next((name for mark, name in _OTHER_SEPARATORS.items() if len(names) == 1 and mark in names[0]), None)
+        if other is not None:
+            faults.append(f"{path.name}, line 1: its fields are separated by {other}; a .csv needs commas between them")
+            return
         fault = check_columns(set(rows.fieldnames or ())) if check_columns is not None else None
         if fault is not None:
             faults.append(f"{path.name}, line 1: {fault}")
@@ -172,6 +179,9 @@ def csv_lines(
             where = f"{path.name}, line {rows.line_num}"
             if "" in row:
                 faults.append(f"{where}: it has more fields than there are columns")
+            elif None in row.values():
+                missing = [column for column, value in row.items() if value is None]
+                faults.append(f"{where}: it has fewer fields than there are columns: {', '.join(missing)} is missing")
             else:
                 yield where, row
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -273,7 +275,7 @@ def parse_text_config(values: dict[str, Any]) -> TextTrainConfig:
 
 
 def validated(model: type[Config], values: dict[str, Any]) -> Config:
-    """``values`` as a ``model``.
+    """Check ``values`` and make a ``model`` of them.
 
     Raises:
         UsageError: all that is wrong with them.
@@ -281,5 +283,36 @@ def validated(model: type[Config], values: dict[str, Any]) -> Config:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        faults = [_fault(model, fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()]
         raise UsageError(f"the training configuration has mistakes: {'; '.join(faults)}.") from error
+
+
+def _fault(model: type[BaseModel], place: Sequence[str | int], kind: str, message: str) -> str:
+    recipes = {recipe.model_fields["name"].default for recipe in (ProductRecipe, MacilSdRecipe)}
+    setting = ".".join(str(part) for part in place if part not in recipes)
+    if kind != "extra_forbidden":
+        return f"{setting}: {message}"
+    chosen = next((part for part in place if part in recipes), None)
+    section, _, name = setting.rpartition(".")
+    known = list(_settings(model, recipe=chosen))
+    # In its section, else in all: the section may be what was forgotten.
+    for candidates in ([one for one in known if one.rpartition(".")[0] == section], known):
+        by_name = {one.rpartition(".")[2]: one for one in reversed(candidates)}
+        if near := get_close_matches(name, by_name, 1, 0.75):
+            return f"{setting}: is no setting; did you mean {by_name[near[0]]}?"
+    return f"{setting}: is no setting"
+
+
+def _settings(model: type[BaseModel], recipe: str | int | None) -> Iterator[str]:
+    """The dotted names of all settings; of the recipes those of ``recipe``, or of all where it is None."""
+    for name, info in model.model_fields.items():
+        sections = [
+            section
+            for section in (info.annotation, *get_args(info.annotation))
+            if isinstance(section, type) and issubclass(section, BaseModel)
+        ]
+        for section in sections:
+            if recipe is None or "name" not in section.model_fields or section.model_fields["name"].default == recipe:
+                yield from (f"{name}.{inner}" for inner in _settings(section, recipe))
+        if not sections:
+            yield name

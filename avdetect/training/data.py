@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,10 +27,12 @@ __all__ = [
     "Bag",
     "BagBatch",
     "BagDataset",
+    "Comparison",
     "Divided",
     "FeatureStatistics",
     "TrainingData",
     "collate",
+    "comparison",
     "divide",
     "load_video",
     "read_training_data",
@@ -97,6 +98,9 @@ def _class_faults(
         yield f"{path}: no video has an event, so there is nothing to learn"
 
 
+_NO_EVENT = ""
+
+
 class Divided(NamedTuple):
     """Which videos are for what."""
 
@@ -104,12 +108,58 @@ class Divided(NamedTuple):
     train: tuple[LabelledVideo, ...]
     val: tuple[LabelledVideo, ...]
 
+    def videos_by_class(self) -> dict[str, tuple[int, int]]:
+        """Count the videos of each class to train on and to validate with; those without any have the empty name."""
+        train, val = (Counter(name for record in part for name in _kinds(record)) for part in (self.train, self.val))
+        return {name: (train[name], val[name]) for name in (*self.class_names, _NO_EVENT)}
+
+
+class Comparison(NamedTuple):
+    """How epochs are compared."""
+
+    metric: str | None
+    """Of which more is better; None where the videos held out cannot tell a good epoch from a lucky one."""
+    problem: str | None
+    """Why they cannot, as a sentence."""
+
+
+_FEWEST_TO_TELL = 5
+"""So many videos with a class and as many without are needed. Scores drawn by lot put 3 before 3 once in 20 times, so
+that one of 40 epochs looks perfect nearly always; 5 before 5 only once in 252."""
+
+
+def comparison(divided: Divided, *, one_class: bool) -> Comparison:
+    """Decide by what epochs are compared: frame AP where the times of all events are known, else bag AP.
+
+    Args:
+        divided: the videos.
+        one_class: whether all that is learned is if anything happens.
+    """
+    videos = divided.val
+    if not videos:
+        return Comparison(None, "no video is held out to validate with.")
+    num_positive = sum(record.positive for record in videos)
+    if all(record.events is not None for record in videos):
+        metric, evidence = "val_frame_ap", num_positive
+    else:
+        metric, names = "val_bag_ap", divided.class_names
+        rows = [[record.positive] if one_class else [name in record.labels for name in names] for record in videos]
+        with_class = np.sum(rows, 0)
+        evidence = int(np.minimum(with_class, len(videos) - with_class).sum())
+    if evidence < _FEWEST_TO_TELL:
+        return Comparison(
+            None,
+            f"{len(videos)} {'video is' if len(videos) == 1 else 'videos are'} held out, {num_positive} of them with "
+            f"events; to tell a good epoch from a lucky one takes {_FEWEST_TO_TELL} of either kind.",
+        )
+    return Comparison(metric, None)
+
 
 def divide(data: TrainingData, config: TrainConfig) -> Divided:
     """Decide what to train and what to validate on.
 
     A split in the manifest is obeyed; where there is none, and no manifest to validate on, ``config.val_share`` of the
-    videos of each class are held out, the same ones every time.
+    videos of each class, and of those without an event, are held out, the same ones every time.
 
     Raises:
         DataError: the manifest to validate on has mistakes, or shares videos or lacks classes.
@@ -147,17 +197,34 @@ def _check_apart(data: TrainingData, path: Path, validation: Sequence[LabelledVi
 
 
 def _hold_out(records: Sequence[LabelledVideo], share: float) -> set[LabelledVideo]:
-    """Of each set of classes the videos whose names' hashes are lowest: no order, no seed and no neighbour matters."""
-    groups: dict[frozenset[str], list[LabelledVideo]] = {}
-    for record in records:
-        groups.setdefault(record.labels, []).append(record)
-    return {
-        record
-        for group in groups.values()
-        for record in sorted(group, key=lambda one: hashlib.sha256(one.path.name.encode()).digest())[
-            : math.floor(share * len(group))
-        ]
-    }
+    """Choose of every class, and of what has no event, about ``share`` of the videos.
+
+    Those whose names' hashes are lowest are taken, so that no order and no seed matters. The rarest class comes first:
+    a video may have several, and counts for each of them.
+    """
+    kinds: dict[str, list[LabelledVideo]] = {}
+    for record in sorted(records, key=lambda one: hashlib.sha256(one.path.name.encode()).digest()):
+        for kind in _kinds(record):
+            kinds.setdefault(kind, []).append(record)
+    held_out: set[LabelledVideo] = set()
+    left = {kind: len(of_kind) for kind, of_kind in kinds.items()}
+    for kind, of_kind in sorted(kinds.items(), key=lambda item: (len(item[1]), item[0])):
+        for record in of_kind:
+            if len(of_kind) - left[kind] >= _num_held_out(len(of_kind), share):
+                break
+            if record not in held_out and all(left[other] > 1 for other in _kinds(record)):
+                held_out.add(record)
+                left.update({other: left[other] - 1 for other in _kinds(record)})
+    return held_out
+
+
+def _kinds(record: LabelledVideo) -> frozenset[str]:
+    return record.labels or frozenset({_NO_EVENT})
+
+
+def _num_held_out(num_videos: int, share: float) -> int:
+    """How many of the videos of a kind are held out: at least one, unless that leaves fewer than two to learn from."""
+    return max(min(max(round(share * num_videos), 1), num_videos - 2), 0)
 
 
 class Bag(NamedTuple):

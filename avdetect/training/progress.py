@@ -19,7 +19,33 @@ from avdetect.evaluation.ranking import average_precision, frame_scores, frames_
 from avdetect.files import replacing
 from avdetect.labels.videos import LabelledVideo
 
-__all__ = ["EpochReport", "MetricsLog", "TrainingObserver", "TrainingPlan", "ValidationMetrics", "ValidationScores"]
+__all__ = [
+    "DataPlan",
+    "EpochReport",
+    "MetricsLog",
+    "TrainingObserver",
+    "TrainingOutcome",
+    "TrainingPlan",
+    "ValidationMetrics",
+    "ValidationScores",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlan:
+    """Which videos are for what."""
+
+    num_train: int
+    num_val: int
+    videos_by_class: Mapping[str, tuple[int, int]]
+    """How many videos of each class there are to train on and to validate with; a video counts for each of its own.
+    Those without any are under the empty name."""
+    monitored: str | None
+    """The metric by which epochs are compared; ``None`` where the videos held out cannot tell one from another."""
+    cannot_choose: str | None
+    """Why they cannot, as a sentence."""
+    keeps_best: bool
+    """Whether the best epoch is kept, or the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +53,12 @@ class TrainingPlan:
     """What is about to be trained."""
 
     recipe: str
-    num_train: int
-    num_val: int
-    videos_by_class: Mapping[str, tuple[int, int]]
-    """How many videos of each class there are to train on and to validate with; a video counts for each of its own.
-    Those without any are under the empty name."""
     device: str
     """As torch names it, with how many processes where there are several."""
     num_weights: int
     num_epochs: int
     num_done: int
     """Epochs that a run before this one has done."""
-    monitored: str | None
-    """The metric by which epochs are compared; ``None`` where nothing can be said of the videos held out."""
-    keeps_best: bool
-    """Whether the best epoch is kept, or the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +69,26 @@ class EpochReport:
     """From 1."""
     metrics: Mapping[str, float]
     is_best: bool
-    """Better in what is monitored than all before it."""
+    """As good in what is monitored as the best before it, or better: of equals the later one has learned more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """What training came to."""
+
+    checkpoint: Path
+    epoch: int
+    """The one that was kept, from 1."""
+    flat_classes: tuple[str, ...]
+    """Classes whose scores hardly differ from video to video, not even among those learned from."""
 
 
 class TrainingObserver(Protocol):
     """Is told how training goes; in the first process only, where there are several."""
+
+    def on_data(self, plan: DataPlan) -> None:
+        """Once, before embeddings are made and anything is trained."""
+        ...
 
     def on_plan(self, plan: TrainingPlan) -> None:
         """Once, before the first step."""
@@ -68,6 +100,10 @@ class TrainingObserver(Protocol):
 
     def on_epoch(self, report: EpochReport) -> None:
         """After every epoch."""
+        ...
+
+    def on_end(self, outcome: TrainingOutcome) -> None:
+        """Once, when the checkpoint is there."""
         ...
 
 
@@ -114,7 +150,8 @@ class MetricsLog(Callback):
         self._rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics})
         self._write()
         if self._observer is not None:
-            is_best = metrics.get(self._monitored or "", -math.inf) > before
+            value = metrics.get(self._monitored or "")
+            is_best = value is not None and value >= before
             self._observer.on_epoch(EpochReport(trainer.current_epoch + 1, metrics, is_best))
 
     def _write(self) -> None:

@@ -12,27 +12,32 @@ save_checkpoint       weights, config, classes and how they came about
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from avdetect.errors import CheckpointError, OutputError, UsageError
 from avdetect.labels.feature_files import FEATURE_HOP_S
 from avdetect.labels.videos import UNNAMED_EVENT
+from avdetect.models.heads import topk_mean
 from avdetect.models.macil_sd import MacilSdConfig
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from avdetect.training.config import MacilSdRecipe, ProductRecipe, TrainConfig
 from avdetect.training.data import (
     BagDataset,
+    Comparison,
     Divided,
     TrainingData,
     collate,
+    comparison,
     divide,
     load_video,
     read_training_data,
@@ -40,7 +45,7 @@ from avdetect.training.data import (
 )
 from avdetect.training.embeddings import EmbeddingStore, Encoders, extract, fingerprint
 from avdetect.training.module import BagModule, MacilSdModule, ProductModule
-from avdetect.training.progress import TrainingObserver, TrainingPlan
+from avdetect.training.progress import DataPlan, TrainingObserver, TrainingOutcome, TrainingPlan
 from avdetect.training.scenes.supply import BagMix, scene_bags
 from avdetect.training.trainer import (
     best_state,
@@ -55,6 +60,9 @@ from avdetect.training.trainer import (
 __all__ = ["read_data", "train"]
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
+_BAGS_LOOKED_AT = 200
+_FLAT_SPREAD = 0.05
+"""Scores of whole videos that lie within this say that the network tells none from another."""
 
 
 def train(
@@ -87,11 +95,15 @@ def train(
     data = read_data(config)
     divided = divide(data, config)
     last = last_state_path(config)
+    one_class = isinstance(config.recipe, MacilSdRecipe)
+    compared = comparison(divided, one_class=one_class)
+    plan = _data_plan(config, divided, compared)
     _make_folder(config.output)
+    if observer is not None and getattr(rank_zero_only, "rank", 0) == 0:  # the first of several processes
+        observer.on_data(plan)
     store = _embeddings(config, divided, data, encoders, on_extracted)
 
     lightning.seed_everything(config.run.seed, workers=True, verbose=False)
-    one_class = isinstance(config.recipe, MacilSdRecipe)
     class_names = (UNNAMED_EVENT,) if one_class else divided.class_names
     make_dataset = partial(
         BagDataset, class_names=None if one_class else class_names, load=partial(load_video, store=store)
@@ -107,13 +119,28 @@ def train(
         hop_s=encoders.manifest.hop_s if encoders is not None else FEATURE_HOP_S,
     )
     val_loader = DataLoader(val_bags, collate_fn=collate) if divided.val else None  # one bag at a time: no padding
-    monitored = _monitored(val_bags)
     with quiet_lightning(), interruptible():
-        trainer = make_trainer(config, monitored, observer)
+        trainer = make_trainer(config, compared.metric, observer)
         if observer is not None and trainer.is_global_zero:
-            observer.on_plan(_plan(config, trainer, module, divided, monitored, last))
+            observer.on_plan(_plan(config, trainer, module, last))
         trainer.fit(module, train_loader(config, train_bags), val_loader, ckpt_path=last, weights_only=True)
-        return _save(config, trainer, module, class_names, divided, encoders, monitored)
+        epoch = _keep(config, trainer, module, plan)
+        flat = _flat_classes(module, train_bags, class_names)
+    checkpoint = config.output / CHECKPOINT_NAME
+    if trainer.is_global_zero:
+        notes = {
+            "config": json.loads(config.model_dump_json()),
+            "num_train_videos": len(divided.train),
+            "num_val_videos": len(divided.val),
+            "epoch": epoch,
+            "metrics_of_last_epoch": {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()},
+            "flat_classes": flat,
+            "encoders": fingerprint(encoders.manifest) if encoders is not None else None,
+        }
+        save_checkpoint(Checkpoint(module.network.eval(), class_names, notes), checkpoint)
+        if observer is not None:
+            observer.on_end(TrainingOutcome(checkpoint, epoch, flat))
+    return checkpoint
 
 
 def read_data(config: TrainConfig) -> TrainingData:
@@ -234,69 +261,46 @@ def _teacher(config: TrainConfig, network: TwoStreamConfig) -> TwoStreamNet | No
     return teacher.requires_grad_(False)
 
 
-def _monitored(bags: BagDataset) -> str | None:
-    """Frame AP where the times of all events are known, bag AP elsewhere; None where neither can be said."""
-    if any(record.events for record in bags.records) and all(record.events is not None for record in bags.records):
-        return "val_frame_ap"
-    share = bags.video_labels.mean(0) if bags.records else torch.zeros(1)
-    return "val_bag_ap" if ((share > 0) & (share < 1)).any() else None
+def _data_plan(config: TrainConfig, divided: Divided, compared: Comparison) -> DataPlan:
+    return DataPlan(
+        num_train=len(divided.train),
+        num_val=len(divided.val),
+        videos_by_class=divided.videos_by_class(),
+        monitored=compared.metric,
+        cannot_choose=compared.problem,
+        keeps_best=compared.metric is not None and config.schedule == "best",
+    )
 
 
-def _plan(
-    config: TrainConfig,
-    trainer: lightning.Trainer,
-    module: BagModule,
-    divided: Divided,
-    monitored: str | None,
-    last: Path | None,
-) -> TrainingPlan:
-    def count(name: str) -> tuple[int, int]:
-        train, val = (
-            sum(name in record.labels or (not name and not record.positive) for record in records)
-            for records in (divided.train, divided.val)
-        )
-        return train, val
-
+def _plan(config: TrainConfig, trainer: lightning.Trainer, module: BagModule, last: Path | None) -> TrainingPlan:
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     return TrainingPlan(
         recipe=config.recipe.name,
-        num_train=len(divided.train),
-        num_val=len(divided.val),
-        videos_by_class={name: count(name) for name in (*divided.class_names, "")},
         device=f"{trainer.strategy.root_device}{processes}",
         num_weights=sum(parameter.numel() for parameter in module.network.parameters()),
         num_epochs=config.recipe.epochs,
         num_done=0 if last is None else int(load_state(last)["epoch"]) + 1,
-        monitored=monitored,
-        keeps_best=monitored is not None and config.schedule == "best",
     )
 
 
-def _save(
-    config: TrainConfig,
-    trainer: lightning.Trainer,
-    module: BagModule,
-    class_names: tuple[str, ...],
-    divided: Divided,
-    encoders: Encoders | None,
-    monitored: str | None,
-) -> Path:
-    """Write the network, of the best epoch or the last one, with how it came about."""
-    path = config.output / CHECKPOINT_NAME
-    metrics = {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()}
-    epoch = trainer.current_epoch
-    if config.schedule == "best" and monitored is not None:
-        best = best_state(config)
-        module.load_state_dict(best["state_dict"], strict=False)
-        epoch = best["epoch"] + 1
-    if trainer.is_global_zero:
-        notes = {
-            "config": json.loads(config.model_dump_json()),
-            "num_train_videos": len(divided.train),
-            "num_val_videos": len(divided.val),
-            "epoch": epoch,
-            "metrics_of_last_epoch": metrics,
-            "encoders": fingerprint(encoders.manifest) if encoders is not None else None,
-        }
-        save_checkpoint(Checkpoint(module.network.eval(), class_names, notes), path)
-    return path
+def _keep(config: TrainConfig, trainer: lightning.Trainer, module: BagModule, plan: DataPlan) -> int:
+    """Give the network the weights of the epoch that is kept, and say which one that is, from 1."""
+    if not plan.keeps_best:
+        return trainer.current_epoch
+    best = best_state(config)
+    module.load_state_dict(best["state_dict"], strict=False)
+    return int(best["epoch"]) + 1
+
+
+@torch.inference_mode()
+def _flat_classes(module: BagModule, bags: BagMix, class_names: Sequence[str]) -> tuple[str, ...]:
+    """Find the classes that the network has not learned: among what it learned from their scores are all alike."""
+    module.eval()
+    picked = range(0, len(bags), math.ceil(len(bags) / _BAGS_LOOKED_AT))
+    scores = []
+    for index in picked:
+        batch = collate([bags[index]])
+        scores.append(topk_mean(module.outputs(batch).logits, batch.num_instances).sigmoid()[0])
+    together = torch.stack(scores)
+    spread = together.amax(0) - together.amin(0)
+    return tuple(name for name, one in zip(class_names, spread.tolist(), strict=True) if one < _FLAT_SPREAD)

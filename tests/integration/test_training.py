@@ -58,8 +58,8 @@ def test_mistakes_are_said_before_anything_is_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["--set", "recipe.epochs=none"], "recipe.product.epochs: "),
-        (["--set", "epoch=3"], "epoch: Extra inputs are not permitted"),
+        (["--set", "recipe.epochs=none"], "recipe.epochs: "),
+        (["--set", "epoch=3"], "epoch: is no setting; did you mean recipe.epochs?"),
         (["--set", "3"], "write KEY=VALUE"),
         (["--precision", "8"], "run.precision: Input should be"),
     ],
@@ -74,15 +74,19 @@ def test_a_folder_of_videos_becomes_a_bundle_that_scores(videos: Path, tmp_path:
     assert "8 videos extracted, 0 kept" in extracted.stderr
     trained = run("train", videos, "-o", tmp_path / "run", "--embeddings", tmp_path / "embeddings", *TINY)
     for line in (
-        "Videos: 8 to train on, 0 to validate with",
-        "  flash        4       0",
+        "Videos: 6 to train on, 2 to validate with",
+        "  flash        3       1",
+        "The last epoch will be kept: 2 videos are held out, 1 of them with events; to tell a good epoch",
         "Training the product recipe on cpu: ",
         "epoch     loss",
         "    2    ",
-        "Kept: the last epoch; there is too little to validate with",
+        "Kept: the last epoch\n",
         f"Next: avdetect export {tmp_path / 'run' / 'checkpoint.safetensors'} -o mine/",
+        "      avdetect calibrate mine/ MANIFEST --false-alarms-per-hour 1 -o calibrated/",
     ):
         assert line in trained.stderr
+    # Before anything is trained.
+    assert trained.stderr.index("The last epoch will be kept") < trained.stderr.index("Training the product recipe")
     run("export", tmp_path / "run" / "checkpoint.safetensors", "-o", tmp_path / "mine", "--weights", "float16")
     scored = run("score", videos / "flash" / "1.mp4", "--bundle", tmp_path / "mine", "--device", "cpu", "--json")
 

@@ -44,11 +44,9 @@ def train(values: dict[str, Any], *, bundle: Path | None, device: str, quiet: bo
     encoders = None if data.has_features else open_encoders(bundle, device)
     display = None if quiet else TrainingDisplay(bar=chosen.run.progress)
     with extraction_progress(enabled=not quiet) as on_extracted, display or nullcontext():
-        checkpoint = run_training(
-            chosen, encoders=encoders, on_extracted=on_extracted, on_composed=on_extracted, observer=display
-        )
+        run_training(chosen, encoders=encoders, on_extracted=on_extracted, on_composed=on_extracted, observer=display)
         if display is not None:
-            display.show_outcome(checkpoint, features=data.has_features)
+            display.show_outcome(features=data.has_features)
 
 
 def train_text(values: dict[str, Any], *, bundle: Path | None, device: str, quiet: bool) -> None:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from avdetect_cli.terminal.text import show_duration
 
 if TYPE_CHECKING:
-    from avdetect.training.progress import EpochReport, TrainingPlan
+    from avdetect.training.progress import DataPlan, EpochReport, TrainingOutcome, TrainingPlan
 
 __all__ = ["TrainingDisplay", "extraction_progress", "source_bars"]
 
@@ -83,7 +82,8 @@ class TrainingDisplay:
                 transient=True,
             )
         self._task: TaskID | None = None
-        self._plan: TrainingPlan | None = None
+        self._data: DataPlan | None = None
+        self._outcome: TrainingOutcome | None = None
         self._columns: list[str] = []
         self._last: EpochReport | None = None
         self._started_s = 0.0
@@ -99,14 +99,20 @@ class TrainingDisplay:
         if kind is KeyboardInterrupt and self._last is not None:
             self._say(f"Stopped after epoch {self._last.number}: the same command with --resume goes on.")
 
-    def on_plan(self, plan: TrainingPlan) -> None:
-        """What is learned from what, and where."""
-        self._plan, self._started_s = plan, time.monotonic()
+    def on_data(self, plan: DataPlan) -> None:
+        """Say which videos are for what, and whether those held out can tell how well training goes."""
+        self._data = plan
         self._say(f"Videos: {plan.num_train} to train on, {plan.num_val} to validate with")
         names = {name: name or _NO_EVENT for name in plan.videos_by_class}
         width = max(map(len, names.values()))
         for name, (train, val) in plan.videos_by_class.items():
             self._say(f"  {names[name]:<{width}}  {train:>6}  {val:>6}")
+        if plan.cannot_choose is not None:
+            self._say(f"The last epoch will be kept: {plan.cannot_choose}")
+
+    def on_plan(self, plan: TrainingPlan) -> None:
+        """Say what is trained, and where."""
+        self._started_s = time.monotonic()
         going_on = f", going on after epoch {plan.num_done}" if plan.num_done else ""
         self._say(
             f"Training the {plan.recipe} recipe on {plan.device}: {plan.num_weights:,} weights, "
@@ -132,23 +138,30 @@ class TrainingDisplay:
         values = "".join(f"{report.metrics[name]:>{_WIDTH}.3f}" for name in self._columns)
         self._say(f"{report.number:>5}{values}{'  *' if report.is_best else ''}")
 
-    def show_outcome(self, checkpoint: Path, *, features: bool) -> None:
-        """Where the checkpoint is, and what to do with it."""
-        if self._plan is None:
+    def on_end(self, outcome: TrainingOutcome) -> None:
+        """Keep what there is to say of the network."""
+        self._outcome = outcome
+
+    def show_outcome(self, *, features: bool) -> None:
+        """Say where the checkpoint is, what is wrong with it, and what to do with it."""
+        data, outcome = self._data, self._outcome
+        if data is None or outcome is None:
             return  # not the first of several processes
+        checkpoint = outcome.checkpoint
         if self._bars is not None:
             self._bars.stop()
         self._say(f"Trained in {show_duration(time.monotonic() - self._started_s)}: {checkpoint}")
-        self._say(f"Kept: {self._kept(self._plan)}")
+        self._say(f"Kept: {f'the best epoch, {outcome.epoch}' if data.keeps_best else 'the last epoch'}")
+        if outcome.flat_classes:
+            self._say(
+                f"Warning: the scores of {', '.join(outcome.flat_classes)} hardly differ, not even between the videos "
+                "learned from with and without it: nothing was learned. It takes more videos, epochs or clearer labels."
+            )
         what = "FEATURES.list" if features else "VIDEO"
-        command = "evaluate mine/" if features else "score --bundle mine/"
+        command = "evaluate calibrated/" if features else "score --bundle calibrated/"
         self._say(f"Next: avdetect export {checkpoint} -o mine/")
+        self._say("      avdetect calibrate mine/ MANIFEST --false-alarms-per-hour 1 -o calibrated/")
         self._say(f"      avdetect {command} {what}")
-
-    def _kept(self, plan: TrainingPlan) -> str:
-        if plan.monitored is None:
-            return "the last epoch; there is too little to validate with"
-        return f"the best epoch by {_SHOWN[plan.monitored]} (*)" if plan.keeps_best else "the last epoch"
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)

@@ -149,6 +149,10 @@ def test_where_only_scores_are_needed_the_videos_may_be_missing(write: Write) ->
     [
         (["name,label", "a.mp4,fight"], "line 1: the columns must be video and class"),
         (["video,label", "a.mp4,fight,train"], "line 2: it has more fields than there are columns"),
+        (["video,label", "a.mp4"], "line 2: it has fewer fields than there are columns: label is missing"),
+        (["video,label,split", "a.mp4,fight"], "line 2: it has fewer fields than there are columns: split is missing"),
+        (["video;label", "a.mp4;fight"], "line 1: its fields are separated by semicolons; a .csv needs commas"),
+        (["video\tlabel", "a.mp4\tfight"], "line 1: its fields are separated by tabs; a .csv needs commas"),
         (["video,label"], "lists no video"),
     ],
 )

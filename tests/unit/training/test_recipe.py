@@ -16,9 +16,8 @@ from avdetect.models.macil_sd import MacilSdNet
 from avdetect.models.two_stream import TwoStreamNet
 from avdetect.training.checkpoint import load_checkpoint
 from avdetect.training.config import parse_config
-from avdetect.training.data import read_training_data
-from avdetect.training.progress import EpochReport, TrainingObserver, TrainingPlan
-from avdetect.training.recipe import divide, train
+from avdetect.training.progress import DataPlan, EpochReport, TrainingObserver, TrainingOutcome, TrainingPlan
+from avdetect.training.recipe import train
 
 NUM_VIDEOS = 24
 TINY = {
@@ -84,9 +83,15 @@ class Recorder:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
+        self.data: list[DataPlan] = []
         self.plans: list[TrainingPlan] = []
+        self.outcomes: list[TrainingOutcome] = []
         self.steps: list[tuple[int, int, int]] = []
         self.epochs: list[EpochReport] = []
+
+    def on_data(self, plan: DataPlan) -> None:
+        assert len(self.plans) == len(self.data)  # said before anything is trained
+        self.data.append(plan)
 
     def on_plan(self, plan: TrainingPlan) -> None:
         self.plans.append(plan)
@@ -96,6 +101,9 @@ class Recorder:
 
     def on_epoch(self, report: EpochReport) -> None:
         self.epochs.append(report)
+
+    def on_end(self, outcome: TrainingOutcome) -> None:
+        self.outcomes.append(outcome)
 
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -162,7 +170,7 @@ def test_training_goes_on_with_the_same_settings_only(features: Path, tmp_path: 
     ("recipe", "choices"),
     [
         (TINY, {}),
-        (TINY, {"early_stop_epochs": 3}),
+        (TINY, {"early_stop_epochs": 3, "val_share": 0.45}),
         (TINY | {"contrast_weight": 1.0, "self_distillation": True}, {}),
         ({"name": "macil-sd", "epochs": 3, "batch_bags": 8}, {}),
     ],
@@ -205,18 +213,30 @@ def test_a_state_that_would_run_code_or_is_cut_off_is_refused(features: Path, tm
 
 def test_an_observer_is_told_how_training_goes(features: Path, tmp_path: Path) -> None:
     told = Recorder()
-    run(features, tmp_path, observer=told)
+    checkpoint = run(features, tmp_path, observer=told, val_share=0.45)
 
-    (plan,) = told.plans
-    assert (plan.num_train, plan.num_val, plan.num_epochs, plan.num_done) == (20, 4, 3, 0)
-    assert plan.videos_by_class == {"B1": (10, 2), "": (10, 2)}
-    assert (plan.device, plan.monitored, plan.keeps_best) == ("cpu", "val_bag_ap", True)
-    assert told.steps == [(epoch, step, 3) for epoch in (1, 2, 3) for step in (1, 2, 3)]
+    ((data,), (plan,), (outcome,)) = told.data, told.plans, told.outcomes
+    assert (data.num_train, data.num_val) == (14, 10)
+    assert data.videos_by_class == {"B1": (7, 5), "": (7, 5)}
+    assert (data.monitored, data.cannot_choose, data.keeps_best) == ("val_bag_ap", None, True)
+    assert (plan.device, plan.num_epochs, plan.num_done) == ("cpu", 3, 0)
+    assert told.steps == [(epoch, step, 2) for epoch in (1, 2, 3) for step in (1, 2)]
     assert [report.number for report in told.epochs] == [1, 2, 3]
     best = -1.0
     for report in told.epochs:
-        assert report.is_best == (report.metrics["val_bag_ap"] > best)
+        assert report.is_best == (report.metrics["val_bag_ap"] >= best)
         best = max(best, report.metrics["val_bag_ap"])
+    assert outcome.checkpoint == checkpoint
+    assert outcome.epoch == max(report.number for report in told.epochs if report.is_best)
+
+
+def test_of_equally_good_epochs_the_last_is_kept(features: Path, tmp_path: Path) -> None:
+    told = Recorder()
+    checkpoint = run(features, tmp_path, {**TINY, "epochs": 12}, observer=told, val_share=0.45)
+
+    perfect = [report.number for report in told.epochs if report.metrics["val_bag_ap"] == 1.0]
+    assert len(perfect) > 1
+    assert load_checkpoint(checkpoint).notes["epoch"] == perfect[-1]
 
 
 def test_lightning_says_nothing(features: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -225,17 +245,42 @@ def test_lightning_says_nothing(features: Path, tmp_path: Path, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
-def test_where_validation_can_tell_nothing_the_last_epoch_is_kept(features: Path, tmp_path: Path) -> None:
+def test_where_validation_can_tell_nothing_it_is_said_first_and_the_last_epoch_is_kept(
+    features: Path, tmp_path: Path
+) -> None:
     told = Recorder()
-    normal = features.with_name("normal.list")
-    normal.write_text("video0_label_A__0.npy\n")
-    rest = features.with_name("rest.list")
-    rest.write_text(features.read_text().replace("video0_label_A__0.npy\n", ""))
+    checkpoint = run(features, tmp_path, observer=told)
+
+    (data,) = told.data
+    assert (data.num_val, data.monitored, data.keeps_best) == (4, None, False)
+    assert data.cannot_choose == (
+        "4 videos are held out, 2 of them with events; to tell a good epoch from a lucky one takes 5 of either kind."
+    )
+    assert not any(report.is_best for report in told.epochs)
+    assert load_checkpoint(checkpoint).notes["epoch"] == 3
+
+
+def test_videos_held_out_that_are_all_alike_cannot_choose_an_epoch(features: Path, tmp_path: Path) -> None:
+    told = Recorder()
+    lines = features.read_text().splitlines(keepends=True)
+    normal, rest = features.with_name("normal.list"), features.with_name("rest.list")
+    normal.write_text("".join([line for line in lines if "label_A" in line][:6]))
+    rest.write_text("".join(line for line in lines if line not in normal.read_text()))
 
     checkpoint = run(rest, tmp_path, val_manifest=normal, observer=told)
 
+    assert told.data[0].cannot_choose is not None
     assert load_checkpoint(checkpoint).notes["epoch"] == 3
-    assert (told.plans[0].monitored, told.plans[0].keeps_best) == (None, False)
+
+
+def test_a_network_that_learned_nothing_is_told_from_one_that_did(features: Path, tmp_path: Path) -> None:
+    told = Recorder()
+    run(features, tmp_path / "learned", {**TINY, "epochs": 8}, observer=told)
+    run(features, tmp_path / "flat", {**TINY, "epochs": 1, "learning_rate": 1e-9, "hidden_dim": 2}, observer=told)
+
+    learned, flat = told.outcomes
+    assert (learned.flat_classes, flat.flat_classes) == ((), ("B1",))
+    assert load_checkpoint(flat.checkpoint).notes["flat_classes"] == ["B1"]
 
 
 def test_there_must_be_something_to_resume(features: Path, tmp_path: Path) -> None:
@@ -280,20 +325,10 @@ def test_a_student_comes_close_to_its_teacher(features: Path, tmp_path: Path) ->
 
 
 def test_training_stops_when_validation_no_longer_improves(features: Path, tmp_path: Path) -> None:
-    checkpoint = run(features, tmp_path, {**TINY, "epochs": 40}, early_stop_epochs=2)
+    checkpoint = run(features, tmp_path, {**TINY, "epochs": 40}, early_stop_epochs=2, val_share=0.45)
 
     assert len((tmp_path / "logs" / "metrics.csv").read_text().splitlines()) < 40
     assert load_checkpoint(checkpoint).notes["metrics_of_last_epoch"]["val_bag_ap"] > 0.9
-
-
-def test_what_is_held_out_has_every_class_and_is_the_same_each_time(features: Path, tmp_path: Path) -> None:
-    config = parse_config({"manifest": features, "output": tmp_path})
-    data = read_training_data(features)
-    divided, again = divide(data, config), divide(data, config)
-
-    assert divided == again
-    assert not set(divided.train) & set(divided.val)
-    assert sorted(len(record.classes) for record in divided.val) == [0, 0, 1, 1]
 
 
 def test_what_is_validated_on_must_not_be_trained_on(features: Path, tmp_path: Path) -> None:
@@ -301,6 +336,6 @@ def test_what_is_validated_on_must_not_be_trained_on(features: Path, tmp_path: P
         run(features, tmp_path, val_manifest=features)
 
 
-def test_a_misspelt_setting_is_an_error() -> None:
-    with pytest.raises(UsageError, match=r"recipe.product.epoch: Extra inputs are not permitted"):
-        parse_config({"manifest": "a.csv", "output": "b", "recipe": {"name": "product", "epoch": 3}})
+def test_to_stop_early_there_must_be_enough_to_validate_on(features: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="too little is held out to validate on, so training cannot stop early"):
+        run(features, tmp_path, early_stop_epochs=2)
