@@ -76,20 +76,10 @@ class RuleOverrides(BaseModel):
         """The rules for ``classes``: the manifest's, with what was chosen in place; errors as for ``apply``."""
         return self.apply(rules_for(classes, manifest), classes)
 
-
-def with_overrides(
-    rules: Sequence[EventRule],
-    classes: Sequence[str],
-    *,
-    threshold: float | None = None,
-    per_class: Mapping[str, float] | None = None,
-    only: Sequence[str] | None = None,
-    **shared: float | None,
-) -> list[EventRule | None]:
-    """``RuleOverrides.apply``, for callers that have the values one by one."""
-    chosen = None if only is None else tuple(only)
-    wanted = RuleOverrides.parse(threshold=threshold, thresholds=dict(per_class or {}), classes=chosen, **shared)
-    return wanted.apply(rules, classes)
+    def on_thresholds(self, classes: Sequence[str], manifest: Manifest) -> dict[str, float]:
+        """The probability at which an event opens, for each class whose events are wanted; errors as for ``apply``."""
+        rules = zip(classes, self.rules(classes, manifest), strict=True)
+        return {name: rule.on for name, rule in rules if rule is not None}
 
 
 def rules_for(classes: Sequence[str], manifest: Manifest) -> list[EventRule]:

@@ -26,7 +26,7 @@ _CLASS_COLUMNS = frozenset({"class", "label", "classes"})
 
 
 def read_labelled_videos(
-    path: Path,
+    path: Path | str,
     *,
     files_must_exist: bool = True,
     check: Callable[[Sequence[LabelledVideo]], Iterable[str]] | None = None,
@@ -42,6 +42,7 @@ def read_labelled_videos(
     Raises:
         DataError: all that is wrong, each with its line.
     """
+    path = Path(path)
     faults: Faults = []
     videos = _read(path, faults)
     faults.extend(_file_faults(videos, must_exist=files_must_exist))

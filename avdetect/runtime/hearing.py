@@ -1,22 +1,30 @@
-"""Sound alone -> traces: what an index keeps of a recording. Pictures are not decoded."""
+"""Sound alone -> traces: what an index keeps of a recording, and the index. Pictures are not decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avdetect.errors import BundleError, MediaError
+from avdetect.errors import BundleError, MediaError, UsageError
 from avdetect.features.encoders import EncoderSessions, SnippetEmbedding
 from avdetect.features.encoding import EncodingOptions, Progress, open_embeddings
 from avdetect.manifest import Manifest
+from avdetect.media.find_sources import find_sources
+from avdetect.media.location import STANDARD_INPUT, is_url
 from avdetect.media.source import probe
-from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files
+from avdetect.runtime.batch import BatchListener, in_order, watched
+from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files, read_manifest
 from avdetect.runtime.session import open_sessions
 from avdetect.runtime.sound_text import SoundModel, SoundStream, alignment_of
+from avdetect.search.catalogue import Maker, Stamp
+from avdetect.search.index import INDEX_NAME
+from avdetect.search.index_writer import IndexWriter
 from avdetect.text.scoring import Floats, SoundTrace
 
 if TYPE_CHECKING:
@@ -151,3 +159,158 @@ class _Gathered:
     def _keep(self, vectors: Floats, salience: Floats) -> None:
         self._vectors.append(vectors)
         self._salience.append(salience)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hearing:
+    """A recording that was heard, or one that failed."""
+
+    source: str
+    stamp: Stamp
+    """The state of the file before it was heard; zeros where hearing failed."""
+    heard: Heard | None
+    """``None`` where hearing failed."""
+    error: str
+    """Why it failed; empty where it did not."""
+
+    @staticmethod
+    def failed(source: str, error: str) -> Hearing:
+        """A recording that could not be heard, and why."""
+        return Hearing(source, Stamp(0, 0), None, error)
+
+
+def hear_many(
+    sources: Sequence[str],
+    *,
+    bundle: Path | None = None,
+    device: str = "auto",
+    jobs: int = 1,
+    listener: BatchListener | None = None,
+) -> Iterator[Hearing]:
+    """Hear files; one that cannot be heard does not stop the others.
+
+    Args:
+        sources: what to hear; without any, nothing is loaded.
+        bundle: what hears; ``None`` for the embedded default.
+        device: where it runs.
+        jobs: how many files at once.
+        listener: told how they get on.
+
+    Yields:
+        What became of each file, in their order, as soon as it and all before it were heard.
+
+    Raises:
+        AvdetectError: something is wrong that has nothing to do with a single file.
+    """
+    if not sources:
+        return
+    told = listener or BatchListener()
+    told.begin(sources)
+    ears = Ears.open(bundle, device=device)
+    for note in ears.notes:
+        told.note(note)
+    cancel = threading.Event()
+
+    def work(source: str, tell: Callable[[Progress], None]) -> Hearing:
+        try:
+            stamp = Stamp.of(source)
+            return Hearing(source, stamp, ears.hear(source, on_progress=tell), "")
+        except OSError as error:
+            raise MediaError(f"{source}: {error.strerror or error}.") from error
+
+    yield from in_order(sources, watched(work, told, cancel), Hearing.failed, jobs=jobs, cancel=cancel)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexUpdate:
+    """What became of an index."""
+
+    folder: Path
+    num_files: int
+    """How many files were looked at."""
+    num_heard: int
+    num_kept: int
+    """How many recordings it held already, as they are now."""
+    num_dropped: int
+    """How many recordings are no longer there."""
+    heard_s: float
+    """How long those that were heard are together."""
+    elapsed_s: float
+    """Wall-clock time."""
+    errors: tuple[str, ...]
+    """Why some files could not be heard."""
+
+
+def index(
+    paths: Sequence[str | Path],
+    folder: Path | str | None = None,
+    *,
+    bundle: Path | str | None = None,
+    device: str = "auto",
+    jobs: int = 1,
+    fresh: bool = False,
+    listener: BatchListener | None = None,
+) -> IndexUpdate:
+    """Hear recordings once, so that ``query`` answers at once; hear only what an index does not hold yet.
+
+    Args:
+        paths: files, folders (to any depth) and patterns.
+        folder: the index; ``None`` to put that of a single folder inside it, hidden.
+        bundle: what listens; ``None`` for the embedded default.
+        device: where it runs, as for ``Bundle.load``.
+        jobs: how many files at once.
+        fresh: begin anew, whatever the index holds.
+        listener: told how hearing gets on.
+
+    Raises:
+        UsageError: it is not clear where the index goes, or a path is no file.
+        SoundIndexError: the index is damaged, in use or made by another alignment.
+        OutputError: it cannot be written.
+        BundleError: the bundle does not understand words.
+    """
+    named = [str(path) for path in paths]
+    place = _place(named, folder)
+    sources, problems = find_sources(named)
+    for source in sources:
+        if is_url(source) or source == STANDARD_INPUT:
+            raise UsageError(f"an index is made of files, and {source} is none.")
+    failures = [str(error) for _, error in problems]
+    started = time.monotonic()
+    ends_s: list[float] = []
+    num_kept = num_dropped = 0
+    if sources:
+        location = default_bundle_path() if bundle is None else Path(bundle)
+        manifest = read_manifest(location)
+        maker = Maker.of(manifest, alignment_of(location, manifest))
+        with IndexWriter(place, maker, fresh=fresh) as writer:
+            # A folder that is empty may be a disk that is not there: nothing is dropped for its sake.
+            empty = {path for path, _ in problems}
+            num_dropped = writer.drop_vanished([path for path in named if path not in empty], sources)
+            new = [source for source in sources if not _is_known(source, writer)]
+            for one in hear_many(new, bundle=location, device=device, jobs=jobs, listener=listener):
+                if one.heard is None:
+                    failures.append(one.error)
+                    writer.drop(one.source)
+                else:
+                    writer.add(one.source, one.stamp, one.heard.trace, one.heard.end_s)
+                    ends_s.append(one.heard.end_s)
+            num_kept = len(writer) - len(ends_s)
+    elapsed_s = time.monotonic() - started
+    return IndexUpdate(place, len(sources), len(ends_s), num_kept, num_dropped, sum(ends_s), elapsed_s, tuple(failures))
+
+
+def _place(paths: Sequence[str], folder: Path | str | None) -> Path:
+    """Where the index goes."""
+    if folder is not None:
+        return Path(folder)
+    if len(paths) == 1 and Path(paths[0]).is_dir():
+        return Path(paths[0]) / INDEX_NAME
+    raise UsageError("only a single folder can have its index inside: say with -o where this one goes.")
+
+
+def _is_known(source: str, writer: IndexWriter) -> bool:
+    """Whether the index has it as it is now; a file that is not there is not known, and says why when it is heard."""
+    try:
+        return writer.holds(source, Stamp.of(source))
+    except OSError:
+        return False

@@ -12,28 +12,26 @@ One pass, bounded queues in between, so memory does not grow with the length of 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from avdetect.errors import BundleError, DataError, UsageError
+from avdetect.errors import BundleError, UsageError
 from avdetect.events.curve import CurveBuilder, ScoreCurve
 from avdetect.events.event import Event, SnippetScore
+from avdetect.events.rules import RuleOverrides
 from avdetect.events.segmenter import EventSegmenter
-from avdetect.features.encoders import SnippetEmbedding
 from avdetect.features.encoding import EncodingOptions, open_embeddings
 from avdetect.features.encoding import Progress as Progress
 from avdetect.manifest import EventRule
 from avdetect.media.packets import MediaInfo, MediaNote
+from avdetect.runtime.batch import BatchListener, FailedSource, in_order, watched
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.scorer import scorer_for
 from avdetect.stage import through
-from avdetect.timebase import snippet_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,60 +66,7 @@ class ScoreResult:
     stats: ScoreStats
 
 
-_HEADS = ("scores", "audio_scores", "visual_scores")
-
-
-def score_features(
-    audio: NDArray[np.floating], visual: NDArray[np.floating], *, bundle: Bundle, source: str = "features"
-) -> ScoreCurve:
-    """Score one video by its features.
-
-    Args:
-        audio: ``(T, Da)``, a row per snippet.
-        visual: ``(T, Dv)``, or ``(crops, T, Dv)`` for several crops of each picture, whose scores are averaged.
-        bundle: whose detector to run; its hop says how long a snippet is.
-        source: what the curve is to be called.
-
-    Raises:
-        DataError: the features do not go together, or are not those that the detector takes.
-        MediaError: they are too many to be looked at together, in the offline form.
-    """
-    crops = visual[None] if visual.ndim == 2 else visual
-    _check(audio, crops, bundle, source)
-    heard, seen = audio.astype(np.float32), crops.astype(np.float32)
-    manifest = bundle.manifest
-    builder = CurveBuilder(source, manifest.class_names, [spec.anomaly for spec in manifest.classes])
-    scored = (list(through(_embeddings(heard, crop, bundle), scorer_for(bundle))) for crop in seen)
-    for rows in zip(*scored, strict=True):
-        builder.add(_mean(rows))
-    return builder.build()
-
-
-def _check(audio: NDArray[np.floating], crops: NDArray[np.floating], bundle: Bundle, source: str) -> None:
-    if audio.ndim != 2 or crops.ndim != 3 or crops.shape[:1] == (0,) or audio.shape[0] != crops.shape[1]:
-        raise DataError(
-            f"{source}: expected as many rows of audio as of visual features, (T, Da) and (T, Dv) or (crops, T, Dv), "
-            f"got {audio.shape} and {crops.shape}."
-        )
-    for name, found, wanted in (
-        ("audio", audio.shape[-1], bundle.audio_dim),
-        ("visual", crops.shape[-1], bundle.visual_dim),
-    ):
-        if found != wanted:
-            raise DataError(f"{source}: {found} {name} features per snippet, {bundle.name} takes {wanted}.")
-
-
-def _embeddings(audio: NDArray[np.float32], visual: NDArray[np.float32], bundle: Bundle) -> Iterator[SnippetEmbedding]:
-    hop = bundle.manifest.hop
-    for index, (heard, seen) in enumerate(zip(audio, visual, strict=True)):
-        yield SnippetEmbedding(index, snippet_span(index, hop), heard, seen, audio_present=True, visual_present=True)
-
-
-def _mean(rows: tuple[SnippetScore, ...]) -> SnippetScore:
-    """Of the scores of a snippet's crops."""
-    heads = {name: np.mean([getattr(row, name) for row in rows], axis=0) for name in _HEADS}
-    return replace(rows[0], **heads)
-
+Rules = RuleOverrides | Sequence[EventRule | None] | None
 
 _MAX_DECODER_THREADS = 16
 """More gain little, and each holds pictures."""
@@ -234,7 +179,7 @@ def score(
     *,
     bundle: Bundle | None = None,
     options: ScoreOptions = ScoreOptions(),
-    rules: Sequence[EventRule | None] | None = None,
+    rules: Rules = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_score: Callable[[SnippetScore], None] | None = None,
 ) -> ScoreResult:
@@ -244,8 +189,8 @@ def score(
         source: a file, a URL of one, a FIFO, or ``-`` for standard input.
         bundle: ``None`` for the embedded default, on the device ``auto``.
         options: what part of the source to score.
-        rules: how scores become events, one rule per class, ``None`` for a class whose events are not wanted; ``None``
-            for the bundle's own.
+        rules: how scores become events: what to change of the bundle's own rules; or one rule per class, ``None`` for a
+            class whose events are not wanted; ``None`` for the bundle's own.
         on_progress: called a few times a second.
         on_score: called with the score of every snippet, in order.
 
@@ -258,10 +203,7 @@ def score(
     with ScoreStream(source, Bundle.load() if bundle is None else bundle, options, on_progress=on_progress) as scores:
         manifest = scores.bundle.manifest
         names = manifest.class_names
-        chosen = [spec.rule for spec in manifest.classes] if rules is None else rules
-        if len(chosen) != len(names):
-            raise UsageError(f"{len(chosen)} rules were given for the {len(names)} classes of {scores.bundle.name}.")
-        segmenter = EventSegmenter(names, chosen, manifest.hop_s)
+        segmenter = EventSegmenter(names, _chosen(rules, scores.bundle), manifest.hop_s)
         events: list[Event] = []
         curve = CurveBuilder(str(source), names, [spec.anomaly for spec in manifest.classes])
         for row in scores:
@@ -285,3 +227,55 @@ def score(
             notes=scores.notes,
             stats=stats,
         )
+
+
+def score_many(
+    sources: Sequence[str | Path],
+    *,
+    bundle: Bundle | None = None,
+    options: ScoreOptions = ScoreOptions(),
+    rules: Rules = None,
+    jobs: int = 1,
+    listener: BatchListener | None = None,
+) -> Iterator[ScoreResult | FailedSource]:
+    """Find the events of many sources; one that cannot be scored does not stop the others.
+
+    Args:
+        sources: files, URLs of files, FIFOs; ``find_sources`` makes them of folders and patterns.
+        bundle: as for ``score``.
+        options: as for ``score``.
+        rules: as for ``score``.
+        jobs: how many sources at once.
+        listener: told how they get on.
+
+    Yields:
+        What became of each source, in their order, as soon as it and all before it are done.
+
+    Raises:
+        UsageError: there are not as many rules as classes.
+    """
+    loaded = Bundle.load() if bundle is None else bundle
+    told = listener or BatchListener()
+    if jobs > 1 and not options.decoder_threads:
+        options = replace(options, decoder_threads=max((os.cpu_count() or 1) // jobs, 1))
+    chosen = _chosen(rules, loaded)
+    cancel = threading.Event()
+
+    def work(source: str, tell: Callable[[Progress], None]) -> ScoreResult | FailedSource:
+        return score(source, bundle=loaded, options=options, rules=chosen, on_progress=tell)
+
+    names = [str(source) for source in sources]
+    told.begin(names)
+    yield from in_order(names, watched(work, told, cancel), FailedSource, jobs=jobs, cancel=cancel)
+
+
+def _chosen(rules: Rules, bundle: Bundle) -> Sequence[EventRule | None]:
+    """One rule for each class."""
+    names = bundle.manifest.class_names
+    if rules is None:
+        return [spec.rule for spec in bundle.manifest.classes]
+    if isinstance(rules, RuleOverrides):
+        return rules.rules(names, bundle.manifest)
+    if len(rules) != len(names):
+        raise UsageError(f"{len(rules)} rules were given for the {len(names)} classes of {bundle.name}.")
+    return rules

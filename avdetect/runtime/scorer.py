@@ -1,20 +1,21 @@
-"""Embeddings -> one score per snippet, by the detector, streaming or offline."""
+"""Embeddings, or features that were made elsewhere -> one score per snippet, by the detector, streaming or offline."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.errors import BundleError, MediaError
-from avdetect.events.curve import Rescaling
+from avdetect.errors import BundleError, DataError, MediaError
+from avdetect.events.curve import CurveBuilder, Rescaling, ScoreCurve
 from avdetect.events.event import SnippetScore
 from avdetect.features.encoders import SnippetEmbedding
 from avdetect.runtime.bundle import Bundle
-from avdetect.stage import Stage
-from avdetect.timebase import Span
+from avdetect.stage import Stage, through
+from avdetect.timebase import Span, snippet_span
 
 _SCORES = ("scores", "audio_scores", "visual_scores")
 
@@ -208,3 +209,55 @@ class OfflineScorer:
                 "(--start, --duration), or export the network with --left-context and --lookahead."
             ) from error
         return {name: self._rescaling.apply(array[0]) for name, array in zip(names, results, strict=True)}
+
+
+def score_features(
+    audio: NDArray[np.floating], visual: NDArray[np.floating], *, bundle: Bundle, source: str = "features"
+) -> ScoreCurve:
+    """Score one video by its features.
+
+    Args:
+        audio: ``(T, Da)``, a row per snippet.
+        visual: ``(T, Dv)``, or ``(crops, T, Dv)`` for several crops of each picture, whose scores are averaged.
+        bundle: whose detector to run; its hop says how long a snippet is.
+        source: what the curve is to be called.
+
+    Raises:
+        DataError: the features do not go together, or are not those that the detector takes.
+        MediaError: they are too many to be looked at together, in the offline form.
+    """
+    crops = visual[None] if visual.ndim == 2 else visual
+    _check(audio, crops, bundle, source)
+    heard, seen = audio.astype(np.float32), crops.astype(np.float32)
+    manifest = bundle.manifest
+    builder = CurveBuilder(source, manifest.class_names, [spec.anomaly for spec in manifest.classes])
+    scored = (list(through(_embeddings(heard, crop, bundle), scorer_for(bundle))) for crop in seen)
+    for rows in zip(*scored, strict=True):
+        builder.add(_mean(rows))
+    return builder.build()
+
+
+def _check(audio: NDArray[np.floating], crops: NDArray[np.floating], bundle: Bundle, source: str) -> None:
+    if audio.ndim != 2 or crops.ndim != 3 or crops.shape[:1] == (0,) or audio.shape[0] != crops.shape[1]:
+        raise DataError(
+            f"{source}: expected as many rows of audio as of visual features, (T, Da) and (T, Dv) or (crops, T, Dv), "
+            f"got {audio.shape} and {crops.shape}."
+        )
+    for name, found, wanted in (
+        ("audio", audio.shape[-1], bundle.audio_dim),
+        ("visual", crops.shape[-1], bundle.visual_dim),
+    ):
+        if found != wanted:
+            raise DataError(f"{source}: {found} {name} features per snippet, {bundle.name} takes {wanted}.")
+
+
+def _embeddings(audio: NDArray[np.float32], visual: NDArray[np.float32], bundle: Bundle) -> Iterator[SnippetEmbedding]:
+    hop = bundle.manifest.hop
+    for index, (heard, seen) in enumerate(zip(audio, visual, strict=True)):
+        yield SnippetEmbedding(index, snippet_span(index, hop), heard, seen, audio_present=True, visual_present=True)
+
+
+def _mean(rows: tuple[SnippetScore, ...]) -> SnippetScore:
+    """Of the scores of a snippet's crops."""
+    heads = {name: np.mean([getattr(row, name) for row in rows], axis=0) for name in _SCORES}
+    return replace(rows[0], **heads)

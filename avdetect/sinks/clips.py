@@ -51,9 +51,9 @@ _MAX_NAME_BYTES = 200
 
 
 def cut_clips(
-    source: Path,
+    source: Path | str,
     events: Sequence[Event],
-    directory: Path,
+    directory: Path | str,
     *,
     margin_s: float = 1.0,
     origin_s: float = 0.0,
@@ -78,6 +78,7 @@ def cut_clips(
     """
     import av
 
+    source, directory = Path(source), Path(directory)
     if not events:
         return []
     if not source.is_file():

@@ -53,7 +53,7 @@ class ReportEntry:
 
 
 def write_report(
-    path: Path,
+    path: Path | str,
     entries: Sequence[ReportEntry],
     *,
     title: str = "Events in video with sound",
@@ -70,6 +70,7 @@ def write_report(
     Raises:
         OutputError: ``path`` cannot be written.
     """
+    path = Path(path)
     assets = resources.files("avdetect") / "assets"
     page = Template((assets / "report" / "page.html").read_text("utf-8")).substitute(
         title=html.escape(title),

@@ -172,7 +172,7 @@ def source_document(
     ).as_dict()
 
 
-def read_events(path: Path) -> list[tuple[str, Event]]:
+def read_events(path: Path | str) -> list[tuple[str, Event]]:
     """The events in a document that ``avdetect score`` wrote, of this version or an older one, each with its source.
 
     Args:
@@ -181,6 +181,7 @@ def read_events(path: Path) -> list[tuple[str, Event]]:
     Raises:
         DataError: it cannot be read, or a line holds no event.
     """
+    path = Path(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file)) if path.suffix.lower() == ".csv" else [*_json_rows(file)]

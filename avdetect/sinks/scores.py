@@ -49,7 +49,7 @@ def check_scores_path(path: Path) -> None:
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}.")
 
 
-def write_scores(path: Path, curves: Sequence[ScoreCurve]) -> None:
+def write_scores(path: Path | str, curves: Sequence[ScoreCurve]) -> None:
     """Write ``curves``, in the format that the suffix of ``path`` names; the file appears when it is whole.
 
     Raises:
@@ -57,6 +57,7 @@ def write_scores(path: Path, curves: Sequence[ScoreCurve]) -> None:
             classes.
         OutputError: the file cannot be written.
     """
+    path = Path(path)
     form = _format_of(path)
     with replacing(path) as temporary:
         try:
@@ -65,13 +66,14 @@ def write_scores(path: Path, curves: Sequence[ScoreCurve]) -> None:
             raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
-def read_scores(path: Path) -> list[ScoreCurve]:
+def read_scores(path: Path | str) -> list[ScoreCurve]:
     """The curves saved in ``path``, one per source, in the file's order.
 
     Raises:
         UsageError: the suffix is of no format, or the format's package is not installed.
         ScoresError: the file is missing, damaged or holds something else; the message says where and what.
     """
+    path = Path(path)
     form = _format_of(path)
     try:
         return form.read(path)

@@ -151,7 +151,7 @@ def watch(
     tasks.running_live.watch(
         url,
         options,
-        tasks.choices.EventChoices.parse(threshold, classes, min_duration, merge_gap, cooldown),
+        tasks.choices.event_choices(threshold, classes, min_duration, merge_gap, cooldown),
         prompts=tasks.choices.chosen_prompts(prompt),
         duration_s=None if duration is None else parse_time(duration, "--duration"),
         clips=clips,

@@ -117,11 +117,14 @@ def query(
         _check_target(target, option, suffixes)
     within_s = parse_time(within, "--within")
 
-    wishes = tasks.asking.Wishes(in_order=order, within_s=within_s, at_least=at_least, threshold=threshold, top=top)
     tasks.asking.answer(
         paths,
         text,
-        wishes,
+        in_order=order,
+        within_s=within_s,
+        at_least=at_least,
+        threshold=threshold,
+        top=top,
         json=json,
         output=output,
         report=report,

@@ -111,7 +111,7 @@ def score(
     """
     tasks.scoring.score_paths(
         paths,
-        tasks.choices.EventChoices.parse(threshold, classes, min_duration, merge_gap, cooldown),
+        tasks.choices.event_choices(threshold, classes, min_duration, merge_gap, cooldown),
         output_files.plan.OutputRequest(json, format, output, scores, report, clips, quiet),
         start_s=0.0 if start is None else parse_time(start, "--start"),
         duration_s=None if duration is None else parse_time(duration, "--duration"),
@@ -148,7 +148,7 @@ def events(
     """
     tasks.scoring.decide_again(
         file,
-        tasks.choices.EventChoices.parse(threshold, classes, min_duration, merge_gap, cooldown),
+        tasks.choices.event_choices(threshold, classes, min_duration, merge_gap, cooldown),
         output_files.plan.OutputRequest(json, format, output, scores, report, clips, quiet),
         bundle_path=bundle,
     )
@@ -163,7 +163,7 @@ def demo(
     """Score the real clip that ships with the package."""
     tasks.scoring.score_paths(
         [str(Path(avdetect.__file__).parent / "assets" / "demo.mp4")],
-        tasks.choices.EventChoices.parse([], None, None, None, None),
+        tasks.choices.event_choices([], None, None, None, None),
         output_files.plan.OutputRequest(json=json, report=report, quiet=quiet),
         device=device,
     )

@@ -18,7 +18,7 @@ from avdetect.sinks.report import ReportEntry, write_report
 from avdetect_cli.output.plan import Finding
 
 if TYPE_CHECKING:
-    from avdetect_cli.tasks.asking import Asked
+    from avdetect.runtime.asking import QueryResult
 
 __all__ = ["report_output", "write_answer_page"]
 
@@ -52,7 +52,7 @@ def report_output(target: Path, on_thresholds: Mapping[str, float]) -> Iterator[
         write_report(target, entries)
 
 
-def write_answer_page(target: Path, asked: Asked, text: str) -> None:
+def write_answer_page(target: Path, asked: QueryResult) -> None:
     """Write a page with the recordings that have places, or the nearest one where none has.
 
     Raises:
@@ -84,7 +84,7 @@ def write_answer_page(target: Path, asked: Asked, text: str) -> None:
                 count=len(found),
             )
         )
-    write_report(target, entries, title=shorten(text, _TITLE_CHARACTERS, placeholder=" ..."), found="place")
+    write_report(target, entries, title=shorten(asked.text, _TITLE_CHARACTERS, placeholder=" ..."), found="place")
 
 
 def _events(places: Sequence[Place], half_snippet_s: float) -> Iterator[Event]:

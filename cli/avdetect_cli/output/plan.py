@@ -12,6 +12,7 @@ from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event
 from avdetect.media.location import STANDARD_INPUT
 from avdetect.media.packets import MediaInfo, MediaNote
+from avdetect.runtime.batch import FailedSource
 from avdetect.sinks.formats import FORMATS, paths_for
 from avdetect.sinks.scores import check_scores_path
 
@@ -41,8 +42,10 @@ class Finding:
     """Why it failed."""
 
     @staticmethod
-    def of(result: ScoreResult) -> Finding:
+    def of(result: ScoreResult | FailedSource) -> Finding:
         """From what scoring gave."""
+        if isinstance(result, FailedSource):
+            return Finding.failed(result.source, result.error)
         return Finding(result.source, result.curve, result.events, result.media, result.notes, result.stats)
 
     @staticmethod

@@ -6,8 +6,8 @@ import json as json_text
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,18 +24,20 @@ from avdetect.evaluation.frame_metrics import require_sed_scores_eval
 from avdetect.evaluation.page import write_page
 from avdetect.evaluation.result import evaluation_document
 from avdetect.events.curve import ScoreCurve
+from avdetect.features.encoding import Progress
 from avdetect.files import replacing
 from avdetect.labels.feature_files import read_crops
 from avdetect.labels.video_list import read_labelled_videos
 from avdetect.labels.videos import FeatureFiles, LabelledVideo
 from avdetect.manifest import Manifest
 from avdetect.runtime import pipeline
+from avdetect.runtime.batch import in_order, watched
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files, read_manifest
-from avdetect.runtime.pipeline import Progress, ScoreOptions, score_features
+from avdetect.runtime.pipeline import ScoreOptions
+from avdetect.runtime.scorer import score_features
 from avdetect.sinks.scores import check_scores_path, read_scores, write_scores
 from avdetect_cli.output.plan import Finding
-from avdetect_cli.tasks.batch import Cancelled, in_order
 from avdetect_cli.terminal.figures import show_evaluation
 from avdetect_cli.terminal.progress import ProgressDisplay
 from avdetect_cli.terminal.text import say
@@ -281,28 +283,20 @@ def score_videos(
     loaded = Bundle.load(bundle, device=device)
     options = ScoreOptions(decoder_threads=max((os.cpu_count() or 1) // jobs, 1))
     by_source = {str(video.path): video for video in videos}
-    display = ProgressDisplay(len(by_source), enabled=sys.stderr.isatty() and not quiet)
+    display = ProgressDisplay(enabled=sys.stderr.isatty() and not quiet, quiet=quiet)
+    display.begin(list(by_source))
     cancel = threading.Event()
 
-    def work(source: str) -> Finding:
-        def show(progress: Progress) -> None:
-            if cancel.is_set():
-                raise Cancelled
-            display.update(source, progress)
-
+    def work(source: str, tell: Callable[[Progress], None]) -> Finding:
         media = by_source[source].media
-        try:
-            if isinstance(media, FeatureFiles):
-                audio, visual = read_crops(media)
-                return Finding(source, score_features(audio, visual, bundle=loaded, source=source))
-            return Finding.of(pipeline.score(source, bundle=loaded, options=options, on_progress=show))
-        finally:
-            display.finish(source)
+        if isinstance(media, FeatureFiles):
+            audio, visual = read_crops(media)
+            return Finding(source, score_features(audio, visual, bundle=loaded, source=source))
+        return Finding.of(pipeline.score(source, bundle=loaded, options=options, on_progress=tell))
 
-    try:
-        findings = list(in_order(list(by_source), work, Finding.failed, jobs=jobs, cancel=cancel))
-    finally:
-        display.close()
+    with closing(display):
+        working = watched(work, display, cancel)
+        findings = list(in_order(list(by_source), working, Finding.failed, jobs=jobs, cancel=cancel))
     errors = [finding.error for finding in findings if finding.error is not None]
     if errors:
         more = f" (and {len(errors) - _MAX_NAMED} more)" if len(errors) > _MAX_NAMED else ""

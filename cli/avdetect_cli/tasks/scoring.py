@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from avdetect.errors import MediaError
 from avdetect.events.curve import ScoreCurve
+from avdetect.events.rules import RuleOverrides
 from avdetect.events.segmenter import decide_events
 from avdetect.manifest import Manifest
 from avdetect.media.find_sources import find_sources
@@ -23,12 +23,9 @@ from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.sinks.scores import read_scores
 from avdetect_cli.output.delivery import deliver
 from avdetect_cli.output.plan import Finding, OutputRequest, plan_outputs
-from avdetect_cli.tasks.batch import Cancelled, in_order
-from avdetect_cli.tasks.choices import EventChoices
 from avdetect_cli.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:
-    from avdetect.runtime.pipeline import Progress
     from avdetect.runtime.prompts import Prompt
 
 __all__ = ["decide_again", "score_paths"]
@@ -36,7 +33,7 @@ __all__ = ["decide_again", "score_paths"]
 
 def score_paths(
     paths: Sequence[str],
-    choices: EventChoices,
+    choices: RuleOverrides,
     request: OutputRequest,
     *,
     start_s: float = 0.0,
@@ -72,24 +69,13 @@ def score_paths(
             duration_s=duration_s,
             decoder_threads=max((os.cpu_count() or 1) // jobs, 1),
         )
-    display = ProgressDisplay(len(sources), enabled=sys.stderr.isatty() and not request.quiet)
-    cancel = threading.Event()
-
-    def work(source: str) -> Finding:
-        def show(progress: Progress) -> None:
-            if cancel.is_set():
-                raise Cancelled
-            display.update(source, progress)
-
-        try:
-            return Finding.of(pipeline.score(source, bundle=bundle, options=options, rules=rules, on_progress=show))
-        finally:
-            display.finish(source)
-
-    findings = chain(
-        (Finding(path, error=str(error)) for path, error in problems),
-        in_order(sources, work, Finding.failed, jobs=jobs, cancel=cancel),
+    display = ProgressDisplay(enabled=sys.stderr.isatty() and not request.quiet, quiet=request.quiet)
+    scored = (
+        pipeline.score_many(sources, bundle=bundle, options=options, rules=rules, jobs=jobs, listener=display)
+        if sources
+        else ()
     )
+    findings = chain((Finding(path, error=str(error)) for path, error in problems), map(Finding.of, scored))
     try:
         deliver(
             findings,
@@ -102,7 +88,7 @@ def score_paths(
         display.close()
 
 
-def decide_again(file: Path, choices: EventChoices, request: OutputRequest, *, bundle_path: Path | None) -> None:
+def decide_again(file: Path, choices: RuleOverrides, request: OutputRequest, *, bundle_path: Path | None) -> None:
     """Decide the events of saved scores by other rules.
 
     Raises:
@@ -121,7 +107,7 @@ def decide_again(file: Path, choices: EventChoices, request: OutputRequest, *, b
     )
 
 
-def _decide(curve: ScoreCurve, choices: EventChoices, manifest: Manifest, *, probed: bool) -> Finding:
+def _decide(curve: ScoreCurve, choices: RuleOverrides, manifest: Manifest, *, probed: bool) -> Finding:
     found = decide_events(curve, choices.rules(curve.classes, manifest))
     return Finding(curve.source, curve, tuple(found), media=_probe(curve.source) if probed else None)
 

@@ -9,7 +9,7 @@ from avdetect.search.answer import HeardPhrase, Place
 from avdetect_cli.terminal.text import show_duration, show_time
 
 if TYPE_CHECKING:
-    from avdetect_cli.tasks.asking import Asked
+    from avdetect.runtime.asking import QueryResult
 
 __all__ = ["answer_lines"]
 
@@ -17,7 +17,7 @@ _SHOWN_CHARACTERS = 60
 """Of a phrase."""
 
 
-def answer_lines(asked: Asked, *, elapsed_s: float) -> Iterator[str]:
+def answer_lines(asked: QueryResult, *, elapsed_s: float) -> Iterator[str]:
     """Line by line."""
     answer, options = asked.answer, asked.options
     material = f"{answer.num_recordings} recording{'' if answer.num_recordings == 1 else 's'}"
@@ -56,7 +56,7 @@ def _when(phrase: HeardPhrase) -> str:
     return "-" if phrase.time_s is None else show_time(phrase.time_s)
 
 
-def _nearest(asked: Asked) -> str:
+def _nearest(asked: QueryResult) -> str:
     place, options = asked.answer.nearest, asked.options
     if place is None:
         return " There is no sound in them." if asked.answer.num_recordings else ""

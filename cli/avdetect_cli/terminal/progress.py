@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from avdetect.runtime.batch import BatchListener
 from avdetect_cli import terminal
-from avdetect_cli.terminal.text import show_duration, show_speed
+from avdetect_cli.terminal.text import say, show_duration, show_speed
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from avdetect.runtime.pipeline import Progress
+    from avdetect.features.encoding import Progress
 
 __all__ = ["ProgressDisplay"]
 
 
-class ProgressDisplay:
+class ProgressDisplay(BatchListener):
     """One bar on stderr for every source being scored, and one for all of them where there are many.
 
     Leaves nothing behind: what comes after is the result's place. Nothing is drawn, and nothing of rich is loaded,
     before the first progress is reported; by then decoding runs beside it.
 
     Args:
-        num_sources: how many there are to score.
         enabled: ``False`` to draw nothing at all.
+        quiet: whether to leave out notes.
     """
 
-    def __init__(self, num_sources: int, *, enabled: bool) -> None:
-        self._num_sources = num_sources
+    def __init__(self, *, enabled: bool, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._num_sources = 0
         self._enabled = enabled
         self._lock = threading.Lock()
         self._bars: Bars | None = None
@@ -39,7 +41,15 @@ class ProgressDisplay:
         self._tasks: dict[str, TaskID] = {}
         self._num_done = 0
 
-    def update(self, source: str, progress: Progress) -> None:
+    def begin(self, sources: Sequence[str]) -> None:
+        """Learn how many sources there are."""
+        self._num_sources = len(sources)
+
+    def note(self, message: str) -> None:
+        """Say it on standard error."""
+        say(f"avdetect: note: {message}", quiet=self.quiet)
+
+    def progress(self, source: str, progress: Progress) -> None:
         """Report how far ``source`` is. Any thread may call it."""
         if not self._enabled:
             return

@@ -7,19 +7,18 @@ import time
 import pytest
 
 from avdetect.errors import MediaError
-from avdetect_cli.output.plan import Finding
-from avdetect_cli.tasks.batch import Cancelled, attempt, in_order
+from avdetect.runtime.batch import Cancelled, FailedSource, attempt, in_order
 
 SOURCES = [str(number) for number in range(8)]
 
 
 @pytest.mark.parametrize("jobs", [1, 3, 20])
 def test_findings_come_in_the_order_of_their_sources(jobs: int) -> None:
-    def work(source: str) -> Finding:
+    def work(source: str) -> FailedSource:
         time.sleep(0.005 * (8 - int(source)))  # the first takes longest
-        return Finding(source)
+        return FailedSource(source, "")
 
-    found = list(in_order(SOURCES, work, Finding.failed, jobs=jobs, cancel=threading.Event()))
+    found = list(in_order(SOURCES, work, FailedSource, jobs=jobs, cancel=threading.Event()))
 
     assert [finding.source for finding in found] == SOURCES
 
@@ -27,34 +26,33 @@ def test_findings_come_in_the_order_of_their_sources(jobs: int) -> None:
 def test_as_many_run_at_once_as_there_are_jobs() -> None:
     together = threading.Barrier(4, timeout=120)
 
-    def work(source: str) -> Finding:
+    def work(source: str) -> FailedSource:
         together.wait()
-        return Finding(source)
+        return FailedSource(source, "")
 
     assert all(
-        finding.error is None for finding in in_order(SOURCES, work, Finding.failed, jobs=4, cancel=threading.Event())
+        finding.error == "" for finding in in_order(SOURCES, work, FailedSource, jobs=4, cancel=threading.Event())
     )
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_source_that_fails_does_not_stop_the_others(jobs: int) -> None:
-    def work(source: str) -> Finding:
+    def work(source: str) -> FailedSource:
         if source == "3":
             raise MediaError("3 is bad.")
-        return Finding(source)
+        return FailedSource(source, "")
 
-    found = list(in_order(SOURCES, work, Finding.failed, jobs=jobs, cancel=threading.Event()))
+    found = list(in_order(SOURCES, work, FailedSource, jobs=jobs, cancel=threading.Event()))
 
-    assert [finding.error for finding in found] == [None, None, None, "3 is bad.", None, None, None, None]
+    assert [finding.error for finding in found] == ["", "", "", "3 is bad.", "", "", "", ""]
 
 
 def test_a_bug_that_one_source_brings_out_is_called_one() -> None:
-    def work(source: str) -> Finding:
+    def work(source: str) -> FailedSource:
         raise ZeroDivisionError("division by zero")
 
-    found = attempt(work, Finding.failed, "a.mp4")
+    found = attempt(work, FailedSource, "a.mp4")
 
-    assert found.error is not None
     assert found.error.startswith("a.mp4: internal error (ZeroDivisionError: division by zero)")
 
 
@@ -63,15 +61,15 @@ def test_an_interrupted_batch_hands_over_what_was_finished_and_stops_the_rest() 
     second_is_done = threading.Event()
     given: list[str] = []
 
-    def work(source: str) -> Finding:
+    def work(source: str) -> FailedSource:
         if source == "0":  # still busy when the user interrupts
             if not second_is_done.wait(10) or not cancel.wait(10):
                 raise MediaError("never interrupted")
             raise Cancelled
         second_is_done.set()
-        return Finding(source)
+        return FailedSource(source, "")
 
-    findings = in_order(SOURCES[:2], work, Finding.failed, jobs=2, cancel=cancel)
+    findings = in_order(SOURCES[:2], work, FailedSource, jobs=2, cancel=cancel)
 
     def interrupt() -> None:
         second_is_done.wait(10)

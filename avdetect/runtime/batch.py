@@ -7,11 +7,13 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from avdetect.errors import AvdetectError
 
-__all__ = ["Cancelled", "attempt", "in_order"]
+if TYPE_CHECKING:
+    from avdetect.features.encoding import Progress
 
 _STOPPING_S = 3.0
 """How long an interrupted program waits for its threads."""
@@ -21,6 +23,34 @@ Work = Callable[[str], T]
 """What becomes of a source."""
 Failed = Callable[[str, str], T]
 """The same of one that failed, and why."""
+
+
+class BatchListener:
+    """Told how a batch gets on. What is not overridden is ignored.
+
+    ``begin`` is called before any work, the other methods by the threads that work.
+    """
+
+    def begin(self, sources: Sequence[str]) -> None:
+        """These are going to be worked on."""
+
+    def note(self, message: str) -> None:
+        """Something that the user should know of how the model was loaded."""
+
+    def progress(self, source: str, progress: Progress) -> None:
+        """A source has come so far."""
+
+    def finish(self, source: str) -> None:
+        """A source is done, or has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSource:
+    """A source that could not be used; the others of its batch were."""
+
+    source: str
+    error: str
+    """Why, in a sentence."""
 
 
 class Cancelled(AvdetectError):  # noqa: N818 - nothing went wrong
@@ -88,6 +118,25 @@ def in_order(
         raise
     finally:
         _stop(workers, cancel)  # also where who asked has had enough: a thread that runs on would abort the exit
+
+
+def watched(
+    work: Callable[[str, Callable[[Progress], None]], T], listener: BatchListener, cancel: threading.Event
+) -> Work[T]:
+    """``work`` that takes a source and what to tell its progress, as ``in_order`` wants it: it ends when cancelled."""
+
+    def working(source: str) -> T:
+        def tell(progress: Progress) -> None:
+            if cancel.is_set():
+                raise Cancelled
+            listener.progress(source, progress)
+
+        try:
+            return work(source, tell)
+        finally:
+            listener.finish(source)
+
+    return working
 
 
 def _stop(workers: Sequence[threading.Thread], cancel: threading.Event) -> None:
