@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from avdetect.errors import BundleError
 from avdetect.timebase import as_seconds
 
 SCHEMA_VERSION = "1.2"
@@ -240,12 +241,13 @@ class Manifest(_Part):
     licences: tuple[str, ...] = ()
     """One notice for every third-party part, in words."""
     hop_s: Annotated[float, Field(gt=0)]
-    classes: Annotated[tuple[ClassSpec, ...], Field(min_length=1)]
-    """Those of the detector, in the order of its outputs, then those of words."""
+    classes: tuple[ClassSpec, ...]
+    """Those of the detector, in the order of its outputs, then those of words; none without a detector."""
     visual: VisualSpec | None
     motion: MotionSpec | None
     audio: AudioSpec | None
-    detector: DetectorSpec
+    detector: DetectorSpec | None
+    """``None`` for encoders alone: a detector can be trained with them, nothing can be scored."""
     text: TextSpec | None = None
     alignment: AlignmentSpec | None = None
     calibration: str = ""
@@ -305,17 +307,17 @@ class Manifest(_Part):
     @property
     def appearance(self) -> VisualSpec | None:
         """The appearance encoder, if it is to be run."""
-        return self.visual if self.detector.uses_appearance else None
+        return self.visual if self.detector is None or self.detector.uses_appearance else None
 
     @property
     def left_context_snippets(self) -> int:
         """How many snippets before ``t`` its scores may depend on."""
-        return max(part.left_context_snippets for part in self._scoring)
+        return max((part.left_context_snippets for part in self._scoring), default=0)
 
     @property
     def lookahead_snippets(self) -> int:
         """How many snippets after ``t`` its scores wait for."""
-        return max(part.lookahead_snippets for part in self._scoring)
+        return max((part.lookahead_snippets for part in self._scoring), default=0)
 
     @property
     def latency_s(self) -> float:
@@ -325,7 +327,21 @@ class Manifest(_Part):
     @property
     def _scoring(self) -> Sequence[DetectorSpec | AlignmentSpec]:
         """What scores: the alignment only where a class is prompted."""
-        return (self.detector, self.alignment) if self.alignment and self.prompted_classes else (self.detector,)
+        parts = (self.detector, self.alignment if self.prompted_classes else None)
+        return tuple(part for part in parts if part is not None)
+
+    def require_detector(self) -> DetectorSpec:
+        """The detector.
+
+        Raises:
+            BundleError: there is none.
+        """
+        if self.detector is None:
+            raise BundleError(
+                f"{self.name} holds encoders and no detector, so it cannot score: train one with `avdetect train "
+                "--bundle` and put it in with `avdetect export --base`."
+            )
+        return self.detector
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:
@@ -333,8 +349,10 @@ class Manifest(_Part):
         if len(set(names)) != len(names):
             raise ValueError(f"class names must be distinct, got {', '.join(names)}")
         detected, prompted = self.detected_classes, self.prompted_classes
-        if not detected:
-            raise ValueError("all classes are prompted, none is the detector's")
+        if self.detector is not None and not detected:
+            raise ValueError("the detector has no class: there is none, or all are prompted")
+        if self.detector is None and self.classes:
+            raise ValueError("there are classes, and no detector to find them")
         if (*detected, *prompted) != self.classes:
             raise ValueError("prompted classes must come after those of the detector")
         for spec in prompted:

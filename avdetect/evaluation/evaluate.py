@@ -98,7 +98,7 @@ def evaluate(
         raise UsageError(f"there is no score of {unscored[0]}: no part of it was scored.")
     rules = rules_for(classes, manifest)
     # The offline form says nothing before the end of a file: no delay can be measured.
-    latency_s = math.nan if manifest.detector.form == "offline" else manifest.latency_s
+    latency_s = math.nan if manifest.require_detector().form == "offline" else manifest.latency_s
     videos = [_evaluated(truth, curve, rules, latency_s) for truth, curve in pairs]
     timed = [video for video in videos if video.truth.events is not None]
     has_events = any(video.truth.events for video in timed)

@@ -30,7 +30,8 @@ class Bundle:
     """Where the graphs run."""
     notes: tuple[str, ...]
     """What the user should know of how it was loaded."""
-    detector: onnxruntime.InferenceSession
+    detector_session: onnxruntime.InferenceSession | None
+    """``None`` where the bundle holds encoders alone, and was opened for them."""
     visual: onnxruntime.InferenceSession | None
     """``None`` as well where the detector does not look at what it gives."""
     motion: onnxruntime.InferenceSession | None
@@ -42,6 +43,18 @@ class Bundle:
     def name(self) -> str:
         """Name and version."""
         return f"{self.manifest.name} {self.manifest.version}"
+
+    @property
+    def detector(self) -> onnxruntime.InferenceSession:
+        """The session of the detector.
+
+        Raises:
+            BundleError: there is none.
+        """
+        if self.detector_session is None:
+            self.manifest.require_detector()
+            raise BundleError(f"{self.path}: the detector was not opened.")
+        return self.detector_session
 
     @property
     def encoders(self) -> EncoderSessions:
@@ -102,8 +115,11 @@ class Bundle:
 
                 manifest = with_prompts(files, prompts)
             if all_encoders:
-                everything = manifest.detector.model_copy(update={"uses_appearance": True})
-                manifest = manifest.model_copy(update={"detector": everything})
+                if manifest.detector is not None:
+                    everything = manifest.detector.model_copy(update={"uses_appearance": True})
+                    manifest = manifest.model_copy(update={"detector": everything})
+            else:
+                manifest.require_detector()
             graphs = {part: files.read_graph(graph) for part, graph in _graphs_to_run(manifest).items()}
         opened = open_sessions(graphs, where=location, device=device, num_threads=num_threads)
         sessions = opened.sessions
@@ -112,7 +128,7 @@ class Bundle:
             manifest=manifest,
             provider=opened.provider,
             notes=opened.notes,
-            detector=sessions["detector"],
+            detector_session=sessions.get("detector"),
             visual=sessions.get("visual"),
             motion=sessions.get("motion"),
             audio=sessions.get("audio"),
@@ -163,6 +179,8 @@ def _check_graphs(bundle: Bundle) -> None:
 
 def _check_detector(bundle: Bundle) -> None:
     spec = bundle.manifest
+    if spec.detector is None:
+        return
     states = [entry.name for entry in spec.detector.state]
     num_classes = len(spec.detected_classes)
     inputs: dict[str, int | None] = {"audio": None, "visual": None}

@@ -36,7 +36,7 @@ class StreamingScorer:
     """
 
     def __init__(self, bundle: Bundle, *, max_chunk_snippets: int | None = None) -> None:
-        spec = bundle.manifest.detector
+        spec = bundle.manifest.require_detector()
         if spec.form == "offline":
             raise BundleError(
                 f"{bundle.path}: its detector has the offline form, which needs the whole of a source: it scores "
@@ -61,7 +61,8 @@ class StreamingScorer:
     def flush(self) -> Iterable[SnippetScore]:
         """The stream has ended: score what is waiting, and what waits for lookahead."""
         scores = list(self._run_all())
-        self._waiting = [self._absent() for _ in range(self._bundle.manifest.detector.lookahead_snippets)]
+        spec = self._bundle.manifest.require_detector()
+        self._waiting = [self._absent() for _ in range(spec.lookahead_snippets)]
         scores.extend(self._run_all())
         return scores
 
@@ -126,7 +127,7 @@ _ALIGNMENT_CHUNK_SNIPPETS = 32
 
 def scorer_for(bundle: Bundle) -> Stage[SnippetEmbedding, SnippetScore]:
     """What scores a source from its beginning to its end, in the form that the bundle has."""
-    offline = bundle.manifest.detector.form == "offline"
+    offline = bundle.manifest.require_detector().form == "offline"
     detector = OfflineScorer(bundle) if offline else StreamingScorer(bundle)
     return _with_prompts(detector, bundle, chunk_snippets=_ALIGNMENT_CHUNK_SNIPPETS)
 

@@ -27,6 +27,7 @@ from avdetect.training.progress import MetricsLog, TrainingObserver
 from avdetect.training.scenes.supply import BagMix
 
 __all__ = [
+    "SeedEveryStep",
     "best_state",
     "interruptible",
     "last_state_path",
@@ -57,7 +58,7 @@ def make_trainer(config: TrainConfig, monitored: str | None, observer: TrainingO
         ModelCheckpoint(
             config.output / _STATES, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
         ),
-        _SeedEveryStep(run.seed),
+        SeedEveryStep(run.seed),
         MetricsLog(config.output / "logs" / "metrics.csv", monitored, observer),
     ]
     if monitored is not None:
@@ -139,7 +140,7 @@ class _LaterOfTheBest(ModelCheckpoint):
         return trainer.strategy.reduce_boolean_decision(bool(current >= self.best_k_models[self.kth_best_model_path]))
 
 
-class _SeedEveryStep(Callback):
+class SeedEveryStep(Callback):
     """What a step draws does not depend on the steps before it, so that resuming changes nothing."""
 
     def __init__(self, seed: int) -> None:
@@ -148,6 +149,7 @@ class _SeedEveryStep(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        """Seed torch with the seed of the run and the number of the step."""
         text = f"{self._seed} {trainer.global_step} {trainer.global_rank}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True))
 

@@ -74,6 +74,9 @@ _COMMANDS: dict[str, Entry | TyperGroup] = {
     "demo": Entry("score:demo", "Score the real clip that ships with the package."),
     "extract": Entry("train:extract", "Make the embeddings of videos, those that the detector will see."),
     "train": Entry("train:train", "Train a detector for your own events, from videos that are labelled as a whole."),
+    "train-sound": Entry(
+        "train_sound:train_sound", "Train the encoder of sound on, on mixtures of sounds that have a class."
+    ),
     "export": Entry("bundle:export", "Make a bundle: of a trained network, of words, or of both."),
     "import-checkpoint": Entry(
         "bundle:import_checkpoint",

@@ -131,7 +131,8 @@ def _with_encoders(
                 f"{checkpoint} was trained on embeddings of other encoders than those of {base}; give the bundle that "
                 "it was trained with as the base, or train again."
             )
-        kept = [entry for entry in theirs.files if entry.path != theirs.detector.graph]
+        dropped = None if theirs.detector is None else theirs.detector.graph
+        kept = [entry for entry in theirs.files if entry.path != dropped]
         files = {entry.path: bundle.read(entry) for entry in kept} | {DETECTOR_GRAPH: graph}
     rules = {spec.name: spec for spec in theirs.classes}
     classes = tuple(

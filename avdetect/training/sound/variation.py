@@ -141,14 +141,15 @@ def mixed_at(background: Samples, sound: Samples, snr_db: float, start: int) -> 
     Args:
         background: what it is laid over; the result is as long.
         sound: what reaches out of the background on either side is cut off.
-        snr_db: of the sound while it is heard, over the level of the background that it covers.
+        snr_db: of the sound while it is heard, over the level of the background that it covers; where the background
+            pauses, over a tenth of its level on the whole.
         start: where it begins, in samples of the background; may be negative.
     """
     result = background.copy()
     begin, end = max(start, 0), min(start + len(sound), len(background))
     if end > begin:
-        behind = max(float(np.sqrt(np.square(background[begin:end]).mean())), _SILENCE)
-        gain = behind * 10 ** (snr_db / 20) / active_rms(sound)
+        covered, whole = (float(np.sqrt(np.square(part).mean())) for part in (background[begin:end], background))
+        gain = max(covered, 0.1 * whole, _SILENCE) * 10 ** (snr_db / 20) / active_rms(sound)
         result[begin:end] += sound[begin - start : end - start] * np.float32(gain)
     return result
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         scoring,
         serving,
         training,
+        training_sound,
     )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "scoring",
     "serving",
     "training",
+    "training_sound",
 ]
 
 if not TYPE_CHECKING:

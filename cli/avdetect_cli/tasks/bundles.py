@@ -98,7 +98,7 @@ def _made(output: Path, manifest: Manifest, *, checked: bool) -> str:
         parity = max(value for key, value in manifest.provenance["parity"].items() if key.endswith("scores"))
         line += f"; scores within {parity:.1g} of the network's"
     lines = [f"{line}."]
-    if manifest.detector.form == "offline":
+    if manifest.require_detector().form == "offline":
         lines.append("It looks at the whole of a video at once: it scores files, not live feeds.")
     if manifest.prompted_classes and not manifest.takes_prompts:
         lines.append("It finds its prompts without a text encoder, and understands no others.")
@@ -118,6 +118,8 @@ def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
     yield f"  hears      {_hears(manifest)}"
     yield f"  sees       {_sees(manifest)}"
     yield f"  words      {_words(manifest)}"
+    if not manifest.classes:
+        return
     yield ""
     rows = [(spec.name, spec.rule, "yes" if spec.anomaly else "no") for spec in manifest.classes]
     if manifest.alignment is not None and manifest.takes_prompts:
@@ -144,6 +146,8 @@ def _describe(location: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _latency(manifest: Manifest) -> str:
+    if manifest.detector is None:
+        return "none: it holds encoders, to train a detector with, and cannot score"
     if manifest.detector.form == "offline":
         return "all of a file: its scores are known at its end"
     latency = f"{manifest.latency_s:g} s lookahead"

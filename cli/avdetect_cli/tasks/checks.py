@@ -132,7 +132,7 @@ def _devices() -> Iterator[Check]:
         import onnxruntime
 
         with open_bundle_files(default_bundle_path()) as files:
-            graph = files.read_graph(files.manifest.detector.graph)
+            graph = files.read_graph(files.manifest.require_detector().graph)
     except (ImportError, AvdetectError):
         return  # said above
     yield _device(graph, "cpu", "broken", "pip install --force-reinstall onnxruntime")

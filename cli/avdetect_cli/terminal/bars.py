@@ -41,14 +41,19 @@ def source_bars() -> Progress:
 
 
 @contextmanager
-def extraction_progress(*, enabled: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr, on a terminal; gives what to call with the number of videos done and to do."""
+def extraction_progress(*, enabled: bool, what: str = "extracting") -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr, on a terminal; gives what to call with the number of files done and to do.
+
+    Args:
+        enabled: whether to draw it.
+        what: is being done, as a word in front of the bar.
+    """
     if not enabled or not sys.stderr.isatty():
         yield None
         return
-    columns = (TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bars.add_task("extracting", total=None)
+    task = bars.add_task(what, total=None)
 
     def show(done: int, total: int) -> None:
         bars.update(task, completed=done, total=total)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from avdetect.errors import BundleError
-from avdetect.runtime.bundle import default_bundle_path
+from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect.training.graph_module import GraphModule, averaged, with_weights
 
 
