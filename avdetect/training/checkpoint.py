@@ -44,9 +44,9 @@ class Checkpoint:
     """A network and what it was trained for."""
 
     network: TwoStreamNet | MacilSdNet
-    """In evaluation mode."""
+    """The network, in evaluation mode."""
     class_names: tuple[str, ...]
-    """In the order of the logits."""
+    """The classes, in the order of the logits."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Anything that JSON can hold: the recipe, the data, the encoders of the embeddings, metrics."""
 
@@ -111,7 +111,7 @@ class AlignmentCheckpoint:
     """A network and how it came about."""
 
     network: AlignmentNet
-    """In evaluation mode."""
+    """The network, in evaluation mode."""
     text_encoder: str | None
     """Folder or name of what embeds phrases; None for all-MiniLM-L6-v2."""
     notes: Mapping[str, Any] = field(default_factory=dict)

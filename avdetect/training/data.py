@@ -1,4 +1,4 @@
-"""What there is to train from: labelled videos, which of them are held out, and bags of them as tensors."""
+"""The data of training: labelled videos, those of them that are held out, and bags of them as tensors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TrainingData:
 
     path: Path
     class_names: tuple[str, ...]
-    """In the order of their first appearance, or as asked for."""
+    """The classes to learn, in the order of their first appearance, or as asked for."""
     records: tuple[LabelledVideo, ...]
 
     @property
@@ -102,7 +102,7 @@ _NO_EVENT = ""
 
 
 class Divided(NamedTuple):
-    """Which videos are for what."""
+    """The videos to train on and those held out."""
 
     class_names: tuple[str, ...]
     train: tuple[LabelledVideo, ...]
@@ -115,17 +115,17 @@ class Divided(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """How epochs are compared."""
+    """The metric by which epochs are compared."""
 
     metric: str | None
-    """Of which more is better; None where the videos held out cannot tell a good epoch from a lucky one."""
+    """The metric of which more is better; None where the videos held out cannot tell a good epoch from a lucky one."""
     problem: str | None
     """Why they cannot, as a sentence."""
 
 
 _FEWEST_TO_TELL = 5
-"""So many videos with a class and as many without are needed. Scores drawn by lot put 3 before 3 once in 20 times, so
-that one of 40 epochs looks perfect nearly always; 5 before 5 only once in 252."""
+"""Number of videos with a class, and of as many without, that are needed. Scores drawn by lot put 3 before 3 once in
+20 times, so that one of 40 epochs looks perfect nearly always; 5 before 5 only once in 252."""
 
 
 def comparison(divided: Divided, *, one_class: bool) -> Comparison:
@@ -223,7 +223,7 @@ def _kinds(record: LabelledVideo) -> frozenset[str]:
 
 
 def _num_held_out(num_videos: int, share: float) -> int:
-    """How many of the videos of a kind are held out: at least one, unless that leaves fewer than two to learn from."""
+    """Count how many videos of a kind are held out: at least one, unless that leaves fewer than two to learn from."""
     return max(min(max(round(share * num_videos), 1), num_videos - 2), 0)
 
 
@@ -239,7 +239,7 @@ class Bag(NamedTuple):
     labels: Tensor
     """Float ``[C]``, 1 where the video has the class."""
     video: int
-    """Which record; the crops of a video share it. -1 for a bag that was drawn from scenes."""
+    """Number of the record; the crops of a video share it. -1 for a bag that was drawn from scenes."""
     known: Tensor
     """Float ``[T, 2, C]``: 1 where a class is heard (first) or seen (second), 0 where it is not, -1 where that is not
     known."""
@@ -265,7 +265,7 @@ class BagBatch(NamedTuple):
 
 
 class FeatureStatistics(NamedTuple):
-    """Of every number of an embedding, over the snippets of a data set in which the modality is present."""
+    """Mean and deviation of every number of an embedding, over the snippets in which the modality is present."""
 
     audio_mean: Tensor
     audio_std: Tensor
@@ -342,7 +342,7 @@ def collate(bags: Sequence[Bag]) -> BagBatch:
 
 
 def num_crops(record: LabelledVideo) -> int:
-    """How many bags a record gives."""
+    """Count the bags of a record."""
     return len(record.media.visual) if isinstance(record.media, FeatureFiles) else 1
 
 

@@ -42,7 +42,7 @@ _FORMAT = "avdetect-embeddings-1"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoEmbeddings:
-    """What a detector sees of a whole video."""
+    """A detector's input for a whole video."""
 
     audio: NDArray[np.float32]
     """``(T, Da)``."""
@@ -63,7 +63,7 @@ class VideoEmbeddings:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What embeddings were made from; made again when any of it differs."""
+    """The origin of embeddings; they are made again when any of it differs."""
 
     video: str
     """The resolved path."""
@@ -74,7 +74,7 @@ class Origin:
 
     @classmethod
     def of(cls, video: Path, encoders: str) -> Self:
-        """As the video is now.
+        """Describe the video as it is now.
 
         Raises:
             DataError: it is not there.
@@ -97,7 +97,7 @@ class EmbeddingStore:
         self.folder = folder
 
     def path(self, video: Path) -> Path:
-        """Where the embeddings of ``video`` are kept: two videos of the same name do not meet."""
+        """Name the file of the embeddings of ``video``: two videos of the same name do not meet."""
         resolved = video.resolve()
         return self.folder / f"{video.stem}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}.safetensors"
 
@@ -142,7 +142,7 @@ def _describe(origin: Origin) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoders:
-    """What makes embeddings: a bundle without its detector. Sessions may be shared between threads."""
+    """The makers of embeddings: a bundle without its detector. Sessions may be shared between threads."""
 
     manifest: Manifest
     sessions: EncoderSessions
@@ -150,7 +150,7 @@ class Encoders:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionResult:
-    """What was done."""
+    """The count of videos extracted and kept."""
 
     num_extracted: int
     num_kept: int
@@ -158,7 +158,7 @@ class ExtractionResult:
 
 
 def fingerprint(manifest: Manifest) -> str:
-    """Of all that embeddings depend on: the encoder graphs and the grid. The detector may change freely."""
+    """Hash all that embeddings depend on: the encoder graphs and the grid. The detector may change freely."""
     hashes = {entry.path: entry.sha256 for entry in manifest.files}
     parts = {
         name: None if part is None else {**part.model_dump(exclude={"graph"}), "sha256": hashes[part.graph]}
@@ -169,7 +169,7 @@ def fingerprint(manifest: Manifest) -> str:
 
 
 def embed(video: Path, encoders: Encoders, *, decoder_threads: int = 1) -> VideoEmbeddings:
-    """What the bundle's detector would be fed with for ``video``, the same numbers.
+    """Make the numbers that the bundle's detector would be fed with for ``video``.
 
     Raises:
         MediaError: it cannot be opened, or nothing of it could be decoded.
@@ -228,7 +228,7 @@ def extract(
 
 
 def _outcomes(pending: dict[Future[None], Origin]) -> Iterator[tuple[Origin, MediaError | None]]:
-    """As they come; an error that is not about the video is raised."""
+    """Yield the outcomes as they come; an error that is not about the video is raised."""
     for future in as_completed(pending):
         error = future.exception()
         if error is not None and not isinstance(error, MediaError):

@@ -189,7 +189,7 @@ def _embeddings(
     encoders: Encoders | None,
     on_extracted: Callable[[int, int], None] | None,
 ) -> EmbeddingStore | None:
-    """Where the embeddings are, all of them made; None for features that were made elsewhere."""
+    """Make all embeddings that are missing; None for features that were made elsewhere."""
     videos = [record.media for record in (*divided.train, *divided.val) if isinstance(record.media, Path)]
     if not videos:
         return None

@@ -1,4 +1,4 @@
-"""How a bundle is written: aside first, then renamed, so that half a one never exists."""
+"""Writing a bundle: aside first, then renamed, so that half a one never exists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 MANIFEST_NAME = "manifest.json"
 
 Weights = Literal["float32", "float16"]
-"""How a graph stores its matrices. The arithmetic is float32 with both."""
+"""The format in which a graph stores its matrices. The arithmetic is float32 with both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class ExportOptions:
 
 
 def created_now() -> str:
-    """When a bundle is made, UTC; ``SOURCE_DATE_EPOCH`` where the same input must give the same bytes."""
+    """Tell the time, UTC; ``SOURCE_DATE_EPOCH`` where the same input must give the same bytes."""
     seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
-    """What the manifest says of ``files`` (path in the bundle -> content), sorted by path."""
+    """Make the manifest's entries of ``files`` (path in the bundle -> content), sorted by path."""
     return tuple(
         FileEntry(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
         for path, content in sorted(files.items())
@@ -62,7 +62,7 @@ def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
 
 
 def read_bundle(path: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """What ``write_bundle`` wrote: the manifest, and the other files by their path, checked against it.
+    """Read a bundle: the manifest, and the other files by their path, checked against it.
 
     Raises:
         BundleError: there is no bundle, or it is damaged.

@@ -307,7 +307,7 @@ class AlignmentModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate_share(self, step: int) -> float:
-        """Of the highest learning rate: it rises for a tenth of a stage, and falls on a cosine."""
+        """Compute the share of the highest learning rate: it rises for a tenth of a stage, and falls on a cosine."""
         in_b = step >= self.recipe.stage_a_steps
         done = step - self.recipe.stage_a_steps if in_b else step
         progress = (done + 1) / max(self.recipe.stage_b_steps if in_b else self.recipe.stage_a_steps, 1)
