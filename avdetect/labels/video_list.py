@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,7 +52,7 @@ def read_labelled_videos(
     if not videos and not faults:
         faults.append(f"{path} lists no video")
     if faults:
-        raise DataError(all_faults(path, faults))
+        raise DataError(*all_faults(path, faults))
     return videos
 
 
@@ -124,13 +125,13 @@ def _read_folder(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
 
 def _file_faults(videos: Sequence[LabelledVideo], *, must_exist: bool) -> Iterator[str]:
     """Files that are missing or named twice."""
-    seen: dict[Path, str] = {}
+    seen: dict[str, str] = {}
     for video in videos:
         media = video.media
         for file in (media,) if isinstance(media, Path) else (*media.visual, media.audio):
             if must_exist and not file.is_file():
                 yield f"{video.where}: there is no file {file}"
-            resolved = file.resolve()
+            resolved = os.path.realpath(file)
             if resolved in seen:
                 yield f"{video.where}: {file.name} is listed already ({seen[resolved]})"
             seen[resolved] = video.where
@@ -197,10 +198,10 @@ def validated(model: type[Row], data: Any, where: str, faults: Faults) -> Iterat
             faults.append(f"{where}: {place + ': ' if place else ''}{fault['msg'].removeprefix('Value error, ')}")
 
 
-def all_faults(path: Path, faults: Sequence[str]) -> str:
-    """One message for what is wrong with the manifest at ``path``, a line each."""
+def all_faults(path: Path, faults: Sequence[str]) -> list[str]:
+    """Make the lines of one message for what is wrong with the manifest at ``path``."""
     number = "a mistake" if len(faults) == 1 else f"{len(faults)} mistakes"
     shown = [f"  {fault}" for fault in faults[:_MAX_FAULTS_SHOWN]]
     if len(faults) > _MAX_FAULTS_SHOWN:
         shown.append(f"  and {len(faults) - _MAX_FAULTS_SHOWN} more")
-    return "\n".join([f"{path} has {number}:", *shown])
+    return [f"{path} has {number}:", *shown]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,8 +46,8 @@ class _Directory:
         return self._path(name).read_bytes()
 
     def _path(self, name: str) -> Path:
-        path = (self.root / name).resolve()
-        if not path.is_relative_to(self.root.resolve()):  # a symbolic link that leads out
+        path = Path(os.path.realpath(self.root / name))
+        if not path.is_relative_to(os.path.realpath(self.root)):  # a symbolic link that leads out
             raise BundleError(f"{self.root}: {name} lies outside the bundle.")
         return path
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from avdetect.errors import OutputError, SoundIndexError
-from avdetect.files import replacing
+from avdetect.files import replacing, why_not_written
 from avdetect.search.catalogue import (
     CATALOGUE_NAME,
     DATA_TYPE,
@@ -217,6 +217,6 @@ def _disk_trouble(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write the index {folder}: {error.strerror or error}.") from error
+        raise OutputError(f"cannot write the index {folder}: {why_not_written(error, folder)}.") from error
     except sqlite3.Error as error:  # of the lock
         raise OutputError(f"cannot write the index {folder}: {error}.") from error

@@ -114,7 +114,7 @@ def read_text_records(path: Path) -> tuple[TextRecord, ...]:
     if not records and not faults:
         faults.append(f"{path} lists no recording")
     if faults:
-        raise DataError(all_faults(path, faults))
+        raise DataError(*all_faults(path, faults))
     return records
 
 

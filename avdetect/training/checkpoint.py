@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from avdetect.errors import CheckpointError, UsageError
@@ -160,7 +160,7 @@ def save_weights(network: nn.Module, description: Mapping[str, Any], path: Path,
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={file_format: json.dumps(description)})
+        temporary.write_bytes(save(tensors, metadata={file_format: json.dumps(description)}))
 
 
 def load_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -181,11 +182,11 @@ def divide(data: TrainingData, config: TrainConfig) -> Divided:
 
 
 def _check_apart(data: TrainingData, path: Path, validation: Sequence[LabelledVideo]) -> None:
-    mine = {record.path.resolve(): record.where for record in data.records}
+    mine = {os.path.realpath(record.path): record.where for record in data.records}
     faults = [
         f"  {record.where}: {record.path.name} is to be trained on ({mine[file]})"
         for record in validation
-        if (file := record.path.resolve()) in mine
+        if (file := os.path.realpath(record.path)) in mine
     ]
     faults += [
         f"  {record.where}: unknown label {name}; no video to train on has it"
@@ -193,7 +194,7 @@ def _check_apart(data: TrainingData, path: Path, validation: Sequence[LabelledVi
         for name in sorted(record.labels - set(data.class_names))
     ]
     if faults:
-        raise DataError("\n".join([f"{path} does not go with {data.path}:", *faults]))
+        raise DataError(f"{path} does not go with {data.path}:", *faults)
 
 
 def _hold_out(records: Sequence[LabelledVideo], share: float) -> set[LabelledVideo]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from avdetect.errors import DataError, MediaError
 from avdetect.features.encoders import EncoderSessions, SnippetEmbedding
 from avdetect.features.encoding import EncodingOptions, open_embeddings
-from avdetect.files import replacing
+from avdetect.files import make_folder, replacing
 from avdetect.manifest import Manifest
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "fingerprint",
 ]
 
+_MAX_STEM_BYTES = 200  # a name may have 255 bytes, and some are added
 _FORMAT = "avdetect-embeddings-1"
 
 
@@ -83,7 +84,7 @@ class Origin:
             status = video.stat()
         except OSError as error:
             raise DataError(f"cannot read {video}: {error.strerror or error}.") from error
-        return cls(str(video.resolve()), status.st_size, status.st_mtime_ns, encoders)
+        return cls(os.path.realpath(video), status.st_size, status.st_mtime_ns, encoders)
 
 
 class EmbeddingStore:
@@ -98,8 +99,9 @@ class EmbeddingStore:
 
     def path(self, video: Path) -> Path:
         """Name the file of the embeddings of ``video``: two videos of the same name do not meet."""
-        resolved = video.resolve()
-        return self.folder / f"{video.stem}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}.safetensors"
+        digest = hashlib.sha256(os.fsencode(os.path.realpath(video))).hexdigest()[:12]
+        stem = os.fsdecode(os.fsencode(video.stem)[:_MAX_STEM_BYTES])
+        return self.folder / f"{stem}-{digest}.safetensors"
 
     def holds(self, origin: Origin) -> bool:
         """Embeddings made from exactly this are there, whole."""
@@ -117,10 +119,10 @@ class EmbeddingStore:
         Raises:
             OutputError: they cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         arrays = {"audio": embeddings.audio, "visual": embeddings.visual, "present": embeddings.present}
         with replacing(self.path(Path(origin.video))) as temporary:
-            safetensors.numpy.save_file(arrays, temporary, metadata={_FORMAT: _describe(origin)})
+            temporary.write_bytes(safetensors.numpy.save(arrays, metadata={_FORMAT: _describe(origin)}))
 
     def load(self, video: Path) -> VideoEmbeddings:
         """The embeddings of ``video``, whatever they were made from.
@@ -223,7 +225,7 @@ def extract(
             pool.shutdown(cancel_futures=True)  # what is being made is finished, the rest is not begun
             raise
     if faults:
-        raise DataError("\n".join([f"{len(faults)} of {len(videos)} videos could not be used:", *sorted(faults)]))
+        raise DataError(f"{len(faults)} of {len(videos)} videos could not be used:", *sorted(faults))
     return ExtractionResult(len(missing), len(origins) - len(missing))
 
 

@@ -14,7 +14,6 @@ import pytorch_lightning as lightning
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback
 
-from avdetect.errors import OutputError
 from avdetect.evaluation.ranking import average_precision, frame_scores, frames_inside
 from avdetect.files import replacing
 from avdetect.labels.videos import LabelledVideo
@@ -156,14 +155,10 @@ class MetricsLog(Callback):
 
     def _write(self) -> None:
         columns = list(dict.fromkeys(name for row in self._rows for name in row))
-        with replacing(self._path) as temporary:
-            try:
-                with temporary.open("w", encoding="utf-8", newline="") as file:
-                    writer = csv.DictWriter(file, columns, lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(self._rows)
-            except OSError as error:
-                raise OutputError(f"cannot write {self._path}: {error.strerror or error}.") from error
+        with replacing(self._path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows)
 
 
 def _read(path: Path) -> list[dict[str, float]]:

@@ -23,7 +23,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from avdetect.errors import CheckpointError, OutputError, UsageError
+from avdetect.errors import CheckpointError, UsageError
+from avdetect.files import make_folder
 from avdetect.labels.feature_files import FEATURE_HOP_S
 from avdetect.labels.videos import UNNAMED_EVENT
 from avdetect.models.heads import topk_mean
@@ -98,7 +99,7 @@ def train(
     one_class = isinstance(config.recipe, MacilSdRecipe)
     compared = comparison(divided, one_class=one_class)
     plan = _data_plan(config, divided, compared)
-    _make_folder(config.output)
+    make_folder(config.output)
     if observer is not None and getattr(rank_zero_only, "rank", 0) == 0:  # the first of several processes
         observer.on_data(plan)
     store = _embeddings(config, divided, data, encoders, on_extracted)
@@ -173,13 +174,6 @@ def _with_scenes(
         source = source.model_copy(update={"embeddings": config.output / "scenes"})
     drawn = scene_bags(source, encoders, class_names, seed=config.run.seed, on_done=on_composed)
     return BagMix(videos, drawn, num_drawn=source.bags_per_epoch, seed=config.run.seed)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}.") from error
 
 
 def _embeddings(

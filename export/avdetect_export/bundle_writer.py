@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from avdetect.errors import OutputError
+from avdetect.files import check_folder, replacing_folder
 from avdetect.manifest import FileEntry, Manifest
 from avdetect.runtime.bundle_files import open_bundle_files
 
@@ -81,6 +80,7 @@ def check_bundle_target(directory: Path) -> None:
         raise OutputError(f"{directory} is there and is not a bundle: give another place or remove it.")
     if not directory.absolute().parent.is_dir():
         raise OutputError(f"cannot write {directory}: there is no folder {directory.parent}.")
+    check_folder(directory)
 
 
 def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
@@ -100,21 +100,9 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
     if manifest.files != file_entries(files):
         raise ValueError("the manifest's files must be the entries of the files to write.")
     check_bundle_target(directory)
-    try:
-        aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror or error}.") from error
-    try:
-        built = aside / "new"
+    with replacing_folder(directory) as built:
         contents = {**files, MANIFEST_NAME: (manifest.model_dump_json(indent=2) + "\n").encode()}
         for path, content in contents.items():
             target = built / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        if directory.exists():
-            directory.rename(aside / "old")
-        built.rename(directory)
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(aside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ def misuse(path: Path, text: str, mistakes: Sequence[Mistake]) -> UsageError:
     lines = KeyLines(text)
     located = sorted(((lines.line(mistake.path), mistake) for mistake in mistakes), key=itemgetter(0))
     rows = [f"{path}:{line}: {_dotted(mistake.path)}: {mistake.message}" for line, mistake in located]
-    return UsageError("\n".join(rows if len(rows) == 1 else [f"{path} has {len(rows)} mistakes:", *rows]))
+    return UsageError(*(rows if len(rows) == 1 else [f"{path} has {len(rows)} mistakes:", *rows]))
 
 
 def _dotted(path: KeyPath) -> str:
@@ -138,7 +139,7 @@ class ConfigFile:
     @property
     def folder(self) -> Path:
         """From which paths count."""
-        return self.path.resolve().parent
+        return Path(os.path.realpath(self.path)).parent
 
 
 def read_config(path: Path) -> ConfigFile:
@@ -158,7 +159,7 @@ def read_config(path: Path) -> ConfigFile:
         raise UsageError(f"{path} is not a text in UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(_syntax(path, str(error))) from error
-    folder = path.resolve().parent
+    folder = Path(os.path.realpath(path)).parent
     try:
         config = Config.model_validate({**_with_paths(document, folder), **_words(document)})
     except ValidationError as error:

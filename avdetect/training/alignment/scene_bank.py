@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from avdetect.errors import DataError
 from avdetect.features.encoders import EncoderSessions
 from avdetect.features.encoding import EmbeddingStream, EncodingOptions, Samples
-from avdetect.files import replacing
+from avdetect.files import make_folder, replacing
 from avdetect.text.composer import Composition, MixOptions, compose
 from avdetect.text.records import HeardSound, LabelledSound
 from avdetect.timebase import Span
@@ -120,7 +120,7 @@ def scene_bank(
         scenes.append(Scene(encode_samples(composition.samples, encoders).astype(np.float16), composition.heard))
         if on_done is not None:
             on_done(len(scenes), total)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _save(scenes, path, key)
     return tuple(scenes)
 
@@ -153,7 +153,7 @@ def _save(scenes: Sequence[Scene], path: Path, key: str) -> None:
         "num_snippets": np.array([len(scene.audio) for scene in scenes], np.int64),
     }
     with replacing(path) as temporary:
-        safetensors.numpy.save_file(arrays, temporary, metadata={_FORMAT: key, "heard": json.dumps(heard)})
+        temporary.write_bytes(safetensors.numpy.save(arrays, metadata={_FORMAT: key, "heard": json.dumps(heard)}))
 
 
 def _load(path: Path, key: str) -> tuple[Scene, ...] | None:

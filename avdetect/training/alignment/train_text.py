@@ -26,7 +26,8 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from avdetect.errors import DataError, OutputError, UsageError
+from avdetect.errors import DataError, UsageError
+from avdetect.files import make_folder
 from avdetect.models.alignment import AlignmentConfig, AlignmentNet
 from avdetect.text.phrases import split_phrases
 from avdetect.text.records import LabelledSound, TextRecord, read_text_records, read_waveform
@@ -112,7 +113,7 @@ def train_text(
     """
     if config.recipe.stage_a_steps + config.recipe.stage_b_steps == 0:
         raise UsageError("both stages have no steps: there is nothing to train.")
-    _make_folder(config.output)
+    make_folder(config.output)
     material = prepare(config, encoders, on_encoded=on_encoded)
     lightning.seed_everything(config.run.seed, workers=True, verbose=False)
     embed = PhraseCache(text_model)
@@ -223,13 +224,6 @@ def feature_statistics(material: Material) -> tuple[Tensor, Tensor]:
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}.") from error
 
 
 def _trainer(config: TextTrainConfig) -> lightning.Trainer:

@@ -172,7 +172,7 @@ def _read(path: Path, model: type[Row], build: Callable[[Row, Path], Item]) -> t
     if not items and not faults:
         faults.append("it lists nothing")
     if faults:
-        raise DataError(all_faults(path, faults))
+        raise DataError(*all_faults(path, faults))
     return tuple(items)
 
 

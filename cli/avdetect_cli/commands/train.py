@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from avdetect.errors import UsageError
+from avdetect.errors import DataError, UsageError
 from avdetect_cli import tasks
 from avdetect_cli.options import BundleOption, DeviceOption, QuietOption, Split
 from avdetect_cli.values import check_installed, parse_classes, parse_settings
@@ -379,9 +379,9 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}.") from error
+        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DataError(f"{path} is not TOML: {error}.") from error
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import typer
 
 from avdetect.runtime.hearing import index
-from avdetect_cli.output.delivery import FAILED
 from avdetect_cli.terminal.progress import ProgressDisplay
-from avdetect_cli.terminal.text import say, show_duration
+from avdetect_cli.terminal.stdout import FAILED
+from avdetect_cli.terminal.text import say, show_duration, warn
 
 __all__ = ["update_index"]
 
@@ -40,6 +40,6 @@ def update_index(
         counts = f"{done.num_heard} recordings heard{speed}, {done.num_kept} kept, {done.num_dropped} dropped"
         say(f"{done.folder}: {counts}.", quiet=quiet)
     for failure in done.errors:
-        typer.echo(f"avdetect: {failure}", err=True)
+        warn(failure)
     if done.errors:
         raise typer.Exit(FAILED)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 
 from avdetect.errors import UsageError
@@ -18,8 +17,10 @@ from avdetect.runtime.sound_text import open_alignment
 from avdetect.runtime.text_evaluation import evaluate_text as measure
 from avdetect.text.records import read_text_records
 from avdetect_cli import tasks
+from avdetect_cli.output.targets import JSON_SUFFIXES, check_outputs
 from avdetect_cli.terminal.bars import extraction_progress
 from avdetect_cli.terminal.figures import show_text_evaluation
+from avdetect_cli.terminal.text import out
 from avdetect_cli.values import check_installed
 
 __all__ = ["evaluate_text"]
@@ -44,6 +45,11 @@ def evaluate_text(
     Raises:
         AvdetectError: a model, a manifest or a recording cannot be read, or the result cannot be written.
     """
+    check_outputs(
+        {"-o": output},
+        read=[path for path in (model, manifest, prompts) if path is not None],
+        suffixes={"-o": JSON_SUFFIXES},
+    )
     records = [one for one in read_text_records(manifest) if one.split != "train"]
     if not records:
         raise UsageError(f"{manifest}: all recordings are of the split train, there is none to evaluate on.")
@@ -65,7 +71,7 @@ def evaluate_text(
         with replacing(output) as temporary:
             temporary.write_text(document + "\n", "utf-8")
     if json:
-        typer.echo(document)
+        out(*document.split("\n"))
     elif not quiet:
         show_text_evaluation(Console(), result)
 
