@@ -5,7 +5,7 @@
     ├── BundleError       a bundle is missing, damaged, of another version or contradicts itself
     ├── ProviderError     an execution provider was asked for and could not be loaded
     ├── CheckpointError   a checkpoint is missing, damaged or not of the kind asked for
-    ├── DataError         a list of training data, or what it names, has mistakes
+    ├── DataError         a list of training data, or what it names, has mistakes, or a configuration cannot be read
     ├── ScoresError       a file of saved scores cannot be read or written
     ├── SoundIndexError   an index of sound is missing, damaged, in use, or made by another alignment
     ├── StoreError        the store of a service is damaged, in use or of another version, or its disk is full
@@ -75,7 +75,7 @@ class CheckpointError(AvdetectError):
 
 
 class DataError(AvdetectError):
-    """A list of training data, or what it names, has mistakes."""
+    """A list of training data, or what it names, has mistakes, or a configuration cannot be read."""
 
 
 class ScoresError(AvdetectError):

@@ -12,10 +12,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from avdetect.errors import OutputError
 
-__all__ = ["check_folder", "check_target", "make_folder", "replacing", "replacing_folder", "why_not_written"]
+__all__ = ["check_folder", "check_target", "kind_of", "make_folder", "replacing", "replacing_folder", "why_not_written"]
 
 _MAX_SUFFIX_BYTES = 16
 _MAX_STEM_BYTES = 40
@@ -28,7 +29,11 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, 
 
 def why_not_written(error: OSError, path: Path) -> str:
     """Say in words why ``path`` could not be written, without a full stop."""
-    missing = f"no file can be made in {path.parent}" if path.parent.is_dir() else f"there is no folder {path.parent}"
+    missing = (
+        f"no file can be made in {path.parent}"
+        if kind_of(path.parent) == "folder"
+        else f"there is no folder {path.parent}"
+    )
     reasons = {
         errno.ENOSPC: "the disk is full",
         errno.EDQUOT: "the disk quota is used up",
@@ -43,6 +48,15 @@ def why_not_written(error: OSError, path: Path) -> str:
         errno.ELOOP: "its symbolic links lead in a circle",
     }
     return reasons.get(error.errno or 0) or error.strerror or str(error)
+
+
+def kind_of(path: Path) -> Literal["file", "folder", "other"] | None:
+    """Say what is at ``path``; ``None`` for nothing, and for a name that nothing can have."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # pathlib's own questions raise on names that are too long
+        return None
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
 def check_target(path: Path) -> None:
@@ -113,7 +127,7 @@ def replacing(path: Path) -> Iterator[Path]:
                 raise
             raise OutputError(f"cannot write {path}: {why_not_written(error, path)}.") from error
         with _told(path):
-            if target.exists():
+            if kind_of(target) is not None:
                 shutil.copymode(target, temporary)
             _rename(temporary, target)
     finally:

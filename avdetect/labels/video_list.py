@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from avdetect.errors import DataError
+from avdetect.files import kind_of
 from avdetect.labels.feature_files import read_feature_list
 from avdetect.labels.videos import LabelledVideo, VideoRow, classes_in
 from avdetect.media.find_sources import MEDIA_SUFFIXES
@@ -63,9 +64,9 @@ def _read(path: Path, faults: Faults) -> tuple[LabelledVideo, ...]:
         ".list": read_feature_list,
         ".txt": read_feature_list,
     }
-    if path.is_dir():
+    if kind_of(path) == "folder":
         return tuple(_read_folder(path, faults))
-    if not path.is_file():
+    if kind_of(path) != "file":
         raise DataError(f"there is no manifest at {path}.")
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: a manifest is a folder or ends in {', '.join(readers)}.")
@@ -100,7 +101,9 @@ def _column_fault(columns: set[str]) -> str | None:
 
 
 def _read_folder(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    folders = sorted(
+        folder for folder in path.iterdir() if kind_of(folder) == "folder" and not folder.name.startswith(".")
+    )
     for folder in folders:
         classes = frozenset(classes_in(folder.name))
         videos = sorted(
@@ -129,7 +132,7 @@ def _file_faults(videos: Sequence[LabelledVideo], *, must_exist: bool) -> Iterat
     for video in videos:
         media = video.media
         for file in (media,) if isinstance(media, Path) else (*media.visual, media.audio):
-            if must_exist and not file.is_file():
+            if must_exist and kind_of(file) != "file":
                 yield f"{video.where}: there is no file {file}"
             resolved = os.path.realpath(file)
             if resolved in seen:

@@ -19,6 +19,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from avdetect.errors import BundleError
+from avdetect.files import kind_of
 from avdetect.manifest import SCHEMA_VERSION, FileEntry, Manifest
 
 MANIFEST_NAME = "manifest.json"
@@ -144,10 +145,10 @@ def open_bundle_files(path: Path) -> Iterator[BundleFiles]:
     Raises:
         BundleError: there is no bundle at ``path``, or its manifest cannot be obeyed.
     """
-    if path.is_dir():
+    if kind_of(path) == "folder":
         directory = _Directory(path)
         yield BundleFiles(path, _parse(path, _manifest_bytes(path, directory)), directory)
-    elif path.is_file():
+    elif kind_of(path) == "file":
         try:
             archive = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:

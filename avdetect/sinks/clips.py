@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from avdetect.errors import MediaError
 from avdetect.events.event import Event
-from avdetect.files import make_folder, replacing
+from avdetect.files import kind_of, make_folder, replacing
 from avdetect.timebase import Span, as_seconds
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def cut_clips(
     source, directory = Path(source), Path(directory)
     if not events:
         return []
-    if not source.is_file():
+    if kind_of(source) != "file":
         raise MediaError(f"{source} is missing or no regular file: clips can only be cut from a saved file.")
     make_folder(directory)
     names = _names(events, source.stem if stem is None else stem)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from avdetect.errors import OutputError
-from avdetect.files import check_folder, replacing_folder
+from avdetect.files import check_folder, kind_of, replacing_folder
 from avdetect.manifest import FileEntry, Manifest
 from avdetect.runtime.bundle_files import open_bundle_files
 
@@ -76,9 +76,9 @@ def check_bundle_target(directory: Path) -> None:
     Raises:
         OutputError: it is something else than a bundle, or its parent is missing.
     """
-    if directory.exists() and not (directory / MANIFEST_NAME).is_file():
+    if kind_of(directory) is not None and kind_of(directory / MANIFEST_NAME) != "file":
         raise OutputError(f"{directory} is there and is not a bundle: give another place or remove it.")
-    if not directory.absolute().parent.is_dir():
+    if kind_of(directory.absolute().parent) != "folder":
         raise OutputError(f"cannot write {directory}: there is no folder {directory.parent}.")
     check_folder(directory)
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from avdetect.errors import UsageError
+from avdetect.errors import DataError, UsageError
 from avdetect.serve.config.settings import (
     ClipSettings,
     Config,
@@ -154,10 +154,10 @@ def read_config(path: Path) -> ConfigFile:
         text = path.read_text("utf-8")
         document = tomllib.loads(text)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
+        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not a text in UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(_syntax(path, str(error))) from error
     folder = Path(os.path.realpath(path)).parent
     try:

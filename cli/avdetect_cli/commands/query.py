@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from avdetect.errors import UsageError
+from avdetect.files import kind_of
 from avdetect_cli import tasks
 from avdetect_cli.options import (
     OUTPUTS_PANEL,
@@ -113,7 +114,7 @@ def query(
     """
     *paths, text = arguments
     if not paths:
-        raise UsageError(_MISSING_TEXT.format(text) if Path(text).exists() else _MISSING_PATH)
+        raise UsageError(_MISSING_TEXT.format(text) if kind_of(Path(text)) is not None else _MISSING_PATH)
     check_outputs(
         {"-o": output, "--report": report}, read=paths, suffixes={"-o": JSON_SUFFIXES, "--report": PAGE_SUFFIXES}
     )

@@ -13,6 +13,7 @@ import typer
 from avdetect.errors import DataError, UsageError
 from avdetect_cli import tasks
 from avdetect_cli.options import BundleOption, DeviceOption, QuietOption, Split
+from avdetect_cli.output.targets import check_outputs
 from avdetect_cli.values import check_installed, parse_classes, parse_settings
 
 __all__ = ["EXAMPLES", "compose", "extract", "train", "train_text"]
@@ -191,6 +192,7 @@ def train(
     Embeddings are extracted first, where they are not there yet. `avdetect export` makes a bundle of the checkpoint.
     """
     check_installed("torch", "pytorch_lightning", "tensorboard", "safetensors")
+    check_outputs({}, folders={"-o": output}, with_parents=True)
     values = _merge(_read_toml(config), parse_settings(settings))
     given = {
         "manifest": manifest,
@@ -254,6 +256,7 @@ def train_text(
     Long tracks are composed of the sounds, with stories of what is heard in which order.
     """
     check_installed("torch", "pytorch_lightning", "safetensors", "sentence_transformers")
+    check_outputs({}, folders={"-o": output}, with_parents=True)
     values = parse_settings(settings)
     given = {
         "manifest": manifest,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from avdetect.errors import UsageError
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event
+from avdetect.files import kind_of
 from avdetect.media.location import STANDARD_INPUT
 from avdetect.media.packets import MediaInfo, MediaNote
 from avdetect.runtime.batch import FailedSource
@@ -104,7 +105,7 @@ def plan_outputs(request: OutputRequest, sources: Sequence[str], *, also_read: S
     """
     output = None if request.output is None or str(request.output) == STANDARD_INPUT else request.output
     json, form = _format_of(request)
-    folder = output if output is not None and output.is_dir() else None
+    folder = output if output is not None and kind_of(output) == "folder" else None
     for_program = (json or form is not None) and output is None
     plan = OutputPlan(
         json=json,
@@ -125,8 +126,6 @@ def plan_outputs(request: OutputRequest, sources: Sequence[str], *, also_read: S
             f"a file of the format {form} holds the events of one source: with {len(sources)} of them, "
             "name an existing folder with -o."
         )
-    if plan.scores is not None:
-        check_scores_path(plan.scores)
     if plan.clips is not None and STANDARD_INPUT in sources:
         raise UsageError("--clips needs files that can be read a second time, not standard input.")
     files = {"-o": plan.target, "--scores": plan.scores, "--report": plan.report}
@@ -136,6 +135,8 @@ def plan_outputs(request: OutputRequest, sources: Sequence[str], *, also_read: S
         read=[*(source for source in sources if source != STANDARD_INPUT), *also_read],
         suffixes={"--report": PAGE_SUFFIXES},
     )
+    if plan.scores is not None:
+        check_scores_path(plan.scores)
     return plan
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from avdetect.manifest import Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest, verify
 from avdetect.runtime.prompts import Prompt
+from avdetect_cli.output.targets import check_outputs
 from avdetect_cli.terminal.text import out, say
 from avdetect_export import ExportOptions, WordOptions, export_bundle
 
@@ -36,6 +37,7 @@ def export(
     Raises:
         AvdetectError: a checkpoint or the base cannot be read, or the bundle cannot be written.
     """
+    check_outputs({}, folders={"-o": output})
     manifest = export_bundle(
         checkpoint,
         output,
@@ -58,6 +60,7 @@ def import_checkpoint(file: Path, output: Path, *, weights: Literal["float32", "
     Raises:
         AvdetectError: the file cannot be read, or the bundle cannot be written.
     """
+    check_outputs({}, folders={"-o": output})
     from avdetect_export.checkpoint_bundle import import_published  # it needs torch, which prompts alone do not
 
     manifest = import_published(file, output, weights=weights)

@@ -24,7 +24,7 @@ from avdetect.evaluation.page import write_page
 from avdetect.evaluation.result import evaluation_document
 from avdetect.events.curve import ScoreCurve
 from avdetect.features.encoding import Progress
-from avdetect.files import replacing
+from avdetect.files import kind_of, replacing
 from avdetect.labels.feature_files import read_crops
 from avdetect.labels.video_list import read_labelled_videos
 from avdetect.labels.videos import FeatureFiles, LabelledVideo
@@ -72,13 +72,13 @@ def evaluate(
     Raises:
         AvdetectError: a model, a manifest or a video cannot be read, or a result cannot be written.
     """
-    if scores is not None:
-        check_scores_path(scores)
     check_outputs(
         {"-o": output, "--page": page, "--scores": scores},
         read=[model, manifest],
         suffixes={"-o": JSON_SUFFIXES, "--page": PAGE_SUFFIXES},
     )
+    if scores is not None:
+        check_scores_path(scores)
     if psds:
         require_sed_scores_eval()
     videos = read_videos(manifest, split=split, files_must_exist=not is_scores_file(model), quiet=quiet)
@@ -124,6 +124,7 @@ def calibrate(
         raise UsageError(f"-o {output} is the bundle itself: name another folder for the calibrated one.")
     if from_scores is not None and not is_scores_file(from_scores):
         raise UsageError(f"--from-scores {from_scores}: saved scores end in .npz, .csv or .parquet.")
+    check_outputs({}, folders={"-o": output})
     check_bundle_target(output)
     videos = read_videos(manifest, split=split, files_must_exist=from_scores is None, quiet=quiet)
     with open_bundle_files(bundle) as files:
@@ -235,7 +236,7 @@ def as_bundle(model: Path, *, base: Path | None) -> Iterator[Path]:
         UsageError: a base is given for a bundle, or a package is missing that a checkpoint needs.
         CheckpointError: it is a file, but neither a bundle nor a checkpoint.
     """
-    if not model.is_file() or model.suffix.lower() == ".zip":
+    if kind_of(model) != "file" or model.suffix.lower() == ".zip":
         if base is not None:
             raise UsageError(f"--bundle is for saved scores and checkpoints; {model} brings its own thresholds.")
         yield model

@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from avdetect.runtime.hearing import index
+from avdetect_cli.output.targets import check_outputs
 from avdetect_cli.terminal.progress import ProgressDisplay
 from avdetect_cli.terminal.stdout import FAILED
 from avdetect_cli.terminal.text import say, show_duration, warn
@@ -33,6 +34,7 @@ def update_index(
         AvdetectError: something is wrong that has nothing to do with a single file.
         typer.Exit: some file could not be heard.
     """
+    check_outputs({}, folders={"-o": output})
     with closing(ProgressDisplay(enabled=sys.stderr.isatty() and not quiet, quiet=quiet)) as display:
         done = index(paths, output, bundle=bundle_path, device=device, jobs=jobs, fresh=fresh, listener=display)
     if done.num_files:

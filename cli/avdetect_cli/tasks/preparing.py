@@ -6,7 +6,7 @@ from pathlib import Path
 
 from avdetect.errors import UsageError
 from avdetect.features.encoders import EncoderSessions
-from avdetect.files import check_folder, make_folder
+from avdetect.files import make_folder
 from avdetect.runtime.bundle import Bundle
 from avdetect.text.composer import MixOptions
 from avdetect.text.records import LabelledSound, read_text_records, read_waveform
@@ -14,6 +14,7 @@ from avdetect.text.track_files import TrackOptions, write_tracks
 from avdetect.training import embeddings as library
 from avdetect.training.data import read_training_data
 from avdetect.training.embeddings import EmbeddingStore, Encoders
+from avdetect_cli.output.targets import check_outputs
 from avdetect_cli.terminal.bars import extraction_progress
 from avdetect_cli.terminal.text import say
 
@@ -37,7 +38,7 @@ def compose(
     Raises:
         AvdetectError: a sound cannot be read, or a track cannot be written.
     """
-    check_folder(output)
+    check_outputs({}, folders={"-o": output}, with_parents=True)
     options = TrackOptions(
         num_tracks=num_tracks,
         duration_s=duration_s,
@@ -62,7 +63,7 @@ def extract(manifest: Path, output: Path, *, bundle: Path | None, device: str, j
     Raises:
         AvdetectError: the manifest or a video cannot be read, or an embedding cannot be written.
     """
-    check_folder(output)
+    check_outputs({}, folders={"-o": output}, with_parents=True)
     data = read_training_data(manifest)
     if data.has_features:
         raise UsageError(f"{manifest} lists features, which are embeddings already.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import avdetect
 from avdetect.errors import DataError, OutputError, UsageError
-from avdetect.files import replacing
+from avdetect.files import kind_of, replacing
 from avdetect.redaction import redacted
 from avdetect.serve.config.loading import CLIPS_FOLDER, STORE_FILE, load_config
 from avdetect.serve.config.reading import read_config
@@ -43,7 +43,8 @@ def write_example(file: Path | None) -> None:
     if file is None:
         out(*example.removesuffix("\n").split("\n"))
         return
-    if file.exists():
+    check_outputs({"FILE": file})
+    if kind_of(file) is not None:
         raise OutputError(f"{file} is there already and stays as it is.")
     with replacing(file) as temporary:
         temporary.write_text(example, "utf-8")
@@ -92,7 +93,7 @@ def export_labels(source: Path, output: Path, *, quiet: bool) -> None:
 
 def _folder_and_margin(source: Path) -> tuple[Path, float]:
     """Of the store, and how much of the time around an event its clip shows."""
-    if source.is_dir():
+    if kind_of(source) == "folder":
         return source, CLIP_MARGIN_S
     config = read_config(source).config
     return config.store.folder, max(config.clips.pre_roll_s, config.clips.post_roll_s)
