@@ -141,8 +141,8 @@ class _Cli(_Group):
             raise
         except UsageError as error:
             raise _stop(str(error), 2) from error
-        except ReaderGoneError as error:
-            raise _stop(str(error), READER_GONE) from error
+        except ReaderGoneError as error:  # who left knows it
+            raise typer.Exit(READER_GONE) from error
         except AvdetectError as error:
             raise _stop(str(error), FAILED) from error
         except KeyboardInterrupt as error:
@@ -225,8 +225,7 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()  # also of help, which is printed before a command is invoked
-    except ReaderGoneError as error:
-        warn(str(error))
+    except ReaderGoneError:
         sys.exit(READER_GONE)
     except StdoutError as error:
         warn(str(error))

@@ -65,13 +65,14 @@ def deliver(
                 failures += [str(error) for error in lost]
         except KeyboardInterrupt as error:
             stopped = error
+    only_unread = num_failed == 0 and all(isinstance(error, ReaderGoneError) for error in errors)
     for failure in failures:
-        warn(failure)
+        if not only_unread or writers.has_files:  # else who left knows it
+            warn(failure)
     if num_failed and num_findings > 1:
         warn(f"{num_failed} of {num_findings} inputs failed.")
     if stopped is not None:
         warn("interrupted; what was finished is kept.")
         raise typer.Exit(exit_code_of(stopped))
     if failures:
-        only_unread = num_failed == 0 and all(isinstance(error, ReaderGoneError) for error in errors)
         raise typer.Exit(READER_GONE if only_unread else FAILED)

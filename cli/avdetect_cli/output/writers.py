@@ -98,6 +98,11 @@ class Writers:
             planned.is_result for planned in self._planned
         )
 
+    @property
+    def has_files(self) -> bool:
+        """Whether anything is written beside standard output."""
+        return sum(planned.is_result for planned in self._planned) > 1
+
     def write(self, finding: Finding) -> list[AvdetectError]:
         """Write ``finding`` to every output; give back what went wrong."""
         errors: list[AvdetectError] = []

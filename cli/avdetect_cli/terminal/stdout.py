@@ -33,10 +33,14 @@ class ReaderGoneError(StdoutError):
 def guard_stdout() -> None:
     """Let a failure of standard output raise ``StdoutError`` from now on, once; what follows goes nowhere."""
     before = sys.stdout
+    try:
+        number = None if before is None else before.fileno()
+    except OSError:
+        return  # it lies in memory, as in a test
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # one that is closed would be given to the next file
         pass
     os.close(descriptor)
-    raw = _GuardedStdout(None if before is None else before.fileno())
+    raw = _GuardedStdout(number)
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding="utf-8" if before is None else before.encoding,
