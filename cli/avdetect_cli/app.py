@@ -79,6 +79,10 @@ _COMMANDS: dict[str, Entry | TyperGroup] = {
     "train-sound": Entry(
         "train_sound:train_sound", "Train the encoder of sound on, on mixtures of sounds that have a class."
     ),
+    "train-motion": Entry(
+        "train:train_motion",
+        "Train a motion encoder that knows people from shaking, on short clips that each show one thing.",
+    ),
     "export": Entry("bundle:export", "Make a bundle: of a trained network, of words, or of both."),
     "import-checkpoint": Entry(
         "bundle:import_checkpoint",

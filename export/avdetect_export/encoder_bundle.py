@@ -61,10 +61,19 @@ def export_encoders(
             "alignment": None,
             "text": None,
             "calibration": "",
-            "provenance": {"base": f"{theirs.name} {theirs.version}", "encoders": dict(notes)},
+            "provenance": {
+                "base": f"{theirs.name} {theirs.version}",
+                "encoders": {**_notes_of(theirs), **notes},
+            },
             "files": file_entries(files),
         }
     )
     manifest = Manifest.model_validate(manifest.model_dump())
     write_bundle(output, manifest, files)
     return manifest
+
+
+def _notes_of(base: Manifest) -> dict[str, Any]:
+    """How the encoders of a base that was written here came about."""
+    known = base.provenance.get("encoders")
+    return known if isinstance(known, dict) else {}

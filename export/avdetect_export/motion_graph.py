@@ -21,7 +21,14 @@ import onnx
 
 from avdetect_export.graph_builder import GraphBuilder
 
-__all__ = ["MOTION", "PAIR_FEATURES", "MotionGraphSpec", "motion_feature_names", "motion_graph"]
+__all__ = [
+    "MOTION",
+    "PAIR_FEATURES",
+    "MotionGraphSpec",
+    "MotionStatistics",
+    "motion_feature_names",
+    "motion_graph",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +93,20 @@ def motion_graph(spec: MotionGraphSpec = MOTION) -> onnx.ModelProto:
     g = GraphBuilder("motion")
     luma = g.input("luma", "uint8", ("N", spec.num_cells + 1, spec.height, spec.width))
     time_s = g.input("time_s", "float32", ("N", spec.num_cells + 1))
-    return _MotionGraph(g, spec, g.as_float(luma), time_s).build()
+    embedding = MotionStatistics(g, spec, g.as_float(luma), time_s).build()
+    g.output("embedding", embedding, "float32", ("N", len(motion_feature_names(spec))))
+    return g.build()
 
 
-class _MotionGraph:
-    """Values that several features need, each ``[N, pairs, ...]``."""
+class MotionStatistics:
+    """The statistics, as a part of a graph. Values that several features need are each ``[N, pairs, ...]``.
+
+    Args:
+        g: the graph.
+        spec: sizes and constants.
+        luma: float ``[N, 9, 60, 80]``, in grey levels.
+        time_s: float ``[N, 9]``.
+    """
 
     def __init__(self, g: GraphBuilder, spec: MotionGraphSpec, luma: str, time_s: str) -> None:
         self.g = g
@@ -109,16 +125,14 @@ class _MotionGraph:
         low, high = spec.rate_limits
         self.rate = g.unsqueeze(g.op("Clip", rate, g.constant(low), g.constant(high)), 2, 3)
 
-    def build(self) -> onnx.ModelProto:
+    def build(self) -> str:
+        """The numbers that ``motion_feature_names`` names, ``[N, D]``."""
         g, spec = self.g, self.spec
         shrunk = g.op("Sub", g.op("Abs", self.change), g.constant(spec.noise_levels))
         difference = g.op("Mul", g.op("Relu", shrunk), self.rate)
         regions = self._average(difference, spec.block_pixels * spec.region_blocks)
         pairs = g.op("Concat", *self._pair_features(difference, regions), axis=2)
-        parts = [*self._over_time(pairs), self._picture_features()]
-        names = motion_feature_names(spec)
-        g.output("embedding", g.op("Concat", *parts, axis=1), "float32", ("N", len(names)))
-        return g.build()
+        return g.op("Concat", *self._over_time(pairs), self._picture_features(), axis=1)
 
     def _is_cut(self) -> str:
         """1 where a pair has nothing in common, ``[N, pairs]``."""

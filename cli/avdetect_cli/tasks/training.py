@@ -8,6 +8,7 @@ from typing import Any
 
 from avdetect.errors import CheckpointError
 from avdetect.runtime.bundle import Bundle
+from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect.runtime.session import open_session
 from avdetect.runtime.sound_text import AlignmentModel
 from avdetect.text.phrase_encoder import TextEncoder
@@ -15,15 +16,19 @@ from avdetect.training.alignment.train_text import train_text as run_text_traini
 from avdetect.training.checkpoint import load_alignment
 from avdetect.training.config import parse_config, parse_text_config
 from avdetect.training.embeddings import fingerprint
+from avdetect.training.motion.config import parse_motion_config
+from avdetect.training.motion.train_motion import train_motion as run_motion_training
 from avdetect.training.recipe import read_data
 from avdetect.training.recipe import train as run_training
 from avdetect_cli.tasks.preparing import open_encoders
 from avdetect_cli.terminal.bars import TrainingDisplay, extraction_progress
 from avdetect_cli.terminal.text import say
+from avdetect_export.bundle_writer import check_bundle_target
+from avdetect_export.motion_encoder import appearance_graph, motion_bundle
 from avdetect_export.text_graph import load_sentence_transformer
 from avdetect_export.words import words_of
 
-__all__ = ["alignment_of_checkpoint", "train", "train_text"]
+__all__ = ["alignment_of_checkpoint", "train", "train_motion", "train_text"]
 
 
 def train(values: dict[str, Any], *, bundle: Path | None, device: str, quiet: bool) -> None:
@@ -47,6 +52,43 @@ def train(values: dict[str, Any], *, bundle: Path | None, device: str, quiet: bo
         run_training(chosen, encoders=encoders, on_extracted=on_extracted, on_composed=on_extracted, observer=display)
         if display is not None:
             display.show_outcome(features=data.has_features)
+
+
+def train_motion(values: dict[str, Any], *, base: Path | None, quiet: bool) -> None:
+    """Train a motion encoder, and write a bundle with it.
+
+    Args:
+        values: the settings, as ``docs/training.md`` lists them.
+        base: the bundle whose appearance encoder is trained on; ``None`` for the embedded one.
+        quiet: show no progress.
+
+    Raises:
+        AvdetectError: a setting, the list of clips, a clip or the base is not as it should be.
+    """
+    config = parse_motion_config(values)
+    base = base or default_bundle_path()
+    check_bundle_target(config.output)
+    appearance = appearance_graph(base)
+    display = None if quiet else TrainingDisplay(bar=config.run.progress)
+    with extraction_progress(enabled=not quiet, what="decoding") as on_decoded, display or nullcontext():
+        checkpoint = run_motion_training(config, appearance, on_decoded=on_decoded, observer=display)
+    manifest = motion_bundle(base, checkpoint, config.output)
+    say(_motion_outcome(manifest.provenance["encoders"]["motion"], config.output), quiet=quiet)
+
+
+def _motion_outcome(notes: dict[str, Any], bundle: Path) -> str:
+    """What was written, and what is known of it."""
+    lines = []
+    held_out = notes.get("held_out") or {}
+    if held_out.get("auc") is not None:
+        lively = held_out["false_positive_share_disturbed"]["all"]
+        lines.append(
+            f"Places held out: AUC {held_out['auc']:.2f}; where 60 % of the events are found, "
+            f"{held_out['false_positive_share']:.0%} of the normal clips are taken for events, "
+            f"{lively:.0%} of the disturbed ones."
+        )
+    lines.append(f"{bundle}: encoders; `avdetect train --bundle {bundle} ...` trains a detector that reads them.")
+    return "\n".join(lines)
 
 
 def train_text(values: dict[str, Any], *, bundle: Path | None, device: str, quiet: bool) -> None:

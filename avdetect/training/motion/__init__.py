@@ -1,0 +1,1 @@
+"""An encoder of motion, trained end to end on short labelled clips."""
