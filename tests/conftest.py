@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from avdetect import redaction
 from tests.synth import programs
 from tests.synth.media import MediaFactory
 
@@ -25,6 +26,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             programs.skip_without(name)
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test keeps secret is not masked in the next."""
+    monkeypatch.setattr(redaction, "_SECRETS", redaction._Secrets())
 
 
 @pytest.fixture(scope="session")

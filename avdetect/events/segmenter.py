@@ -75,6 +75,7 @@ class EventSegmenter:
     """
 
     def __init__(self, classes: Sequence[str], rules: Sequence[EventRule | None], hop_s: float) -> None:
+        self._classes = tuple(classes)
         self._hop_s = hop_s
         self._wanted = _wanted(classes, rules)
         self._state = {name: NO_EVENT for name, _, _ in self._wanted}
@@ -108,6 +109,30 @@ class EventSegmenter:
             and state.end_s - state.start_s >= rule.min_duration_s - TOLERANCE_S
         ]
         return _by_start(events)
+
+    def change_rules(self, rules: Sequence[EventRule | None]) -> list[Event]:
+        """Decide by other rules from the next snippet on; give back the events that are closed by that.
+
+        A cooldown under way goes on. An event stays open where only thresholds, merging or cooldown of its class
+        change; one that has opened is handed over in any case.
+        """
+        wanted = _wanted(self._classes, rules)
+        before = {name: rule for name, _, rule in self._wanted}
+        after = {name: rule for name, _, rule in wanted}
+        if any(name in after and after[name].half_window != rule.half_window for name, rule in before.items()):
+            closed = self._end_stretch()  # what is decided and what is not would be others
+        else:
+            closed = [
+                event for event in self.open_events if _ends(before[event.class_name], after.get(event.class_name))
+            ]
+            for event in closed:
+                ready_s = event.end_s + before[event.class_name].cooldown_s
+                self._state[event.class_name] = NO_EVENT._replace(ready_s=ready_s)
+        self._state = {name: self._state.get(name, NO_EVENT) for name in after}
+        self._wanted = wanted
+        self._context = 2 * max((rule.half_window for rule in after.values()), default=0)
+        self._recent = deque(self._recent, maxlen=self._context + 1)
+        return _by_start(closed)
 
     def push(self, item: SnippetScore) -> list[Event]:
         """Take the next snippet; give back the events that are settled now.
@@ -209,6 +234,11 @@ def _wanted(classes: Sequence[str], rules: Sequence[EventRule | None]) -> list[t
         for column, (name, rule) in enumerate(zip(classes, rules, strict=True))
         if rule is not None
     ]
+
+
+def _ends(before: RuleNumbers, after: RuleNumbers | None) -> bool:
+    """Whether an event that is open ends when its class gets another rule: it is not wanted, or would be too short."""
+    return after is None or after.min_duration_s > before.min_duration_s
 
 
 def _stretches(curve: ScoreCurve) -> Iterator[slice]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +17,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from avdetect.errors import DataError
-from avdetect.files import kind_of
 from avdetect.labels.feature_files import read_feature_list
 from avdetect.labels.videos import LabelledVideo, VideoRow, classes_in
 from avdetect.media.find_sources import MEDIA_SUFFIXES
@@ -53,7 +51,7 @@ def read_labelled_videos(
     if not videos and not faults:
         faults.append(f"{path} lists no video")
     if faults:
-        raise DataError(*all_faults(path, faults))
+        raise DataError(all_faults(path, faults))
     return videos
 
 
@@ -64,9 +62,9 @@ def _read(path: Path, faults: Faults) -> tuple[LabelledVideo, ...]:
         ".list": read_feature_list,
         ".txt": read_feature_list,
     }
-    if kind_of(path) == "folder":
+    if path.is_dir():
         return tuple(_read_folder(path, faults))
-    if kind_of(path) != "file":
+    if not path.is_file():
         raise DataError(f"there is no manifest at {path}.")
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: a manifest is a folder or ends in {', '.join(readers)}.")
@@ -101,9 +99,7 @@ def _column_fault(columns: set[str]) -> str | None:
 
 
 def _read_folder(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
-    folders = sorted(
-        folder for folder in path.iterdir() if kind_of(folder) == "folder" and not folder.name.startswith(".")
-    )
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     for folder in folders:
         classes = frozenset(classes_in(folder.name))
         videos = sorted(
@@ -128,13 +124,13 @@ def _read_folder(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
 
 def _file_faults(videos: Sequence[LabelledVideo], *, must_exist: bool) -> Iterator[str]:
     """Files that are missing or named twice."""
-    seen: dict[str, str] = {}
+    seen: dict[Path, str] = {}
     for video in videos:
         media = video.media
         for file in (media,) if isinstance(media, Path) else (*media.visual, media.audio):
-            if must_exist and kind_of(file) != "file":
+            if must_exist and not file.is_file():
                 yield f"{video.where}: there is no file {file}"
-            resolved = os.path.realpath(file)
+            resolved = file.resolve()
             if resolved in seen:
                 yield f"{video.where}: {file.name} is listed already ({seen[resolved]})"
             seen[resolved] = video.where
@@ -201,10 +197,10 @@ def validated(model: type[Row], data: Any, where: str, faults: Faults) -> Iterat
             faults.append(f"{where}: {place + ': ' if place else ''}{fault['msg'].removeprefix('Value error, ')}")
 
 
-def all_faults(path: Path, faults: Sequence[str]) -> list[str]:
-    """Make the lines of one message for what is wrong with the manifest at ``path``."""
+def all_faults(path: Path, faults: Sequence[str]) -> str:
+    """One message for what is wrong with the manifest at ``path``, a line each."""
     number = "a mistake" if len(faults) == 1 else f"{len(faults)} mistakes"
     shown = [f"  {fault}" for fault in faults[:_MAX_FAULTS_SHOWN]]
     if len(faults) > _MAX_FAULTS_SHOWN:
         shown.append(f"  and {len(faults) - _MAX_FAULTS_SHOWN} more")
-    return [f"{path} has {number}:", *shown]
+    return "\n".join([f"{path} has {number}:", *shown])

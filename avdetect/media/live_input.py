@@ -28,8 +28,6 @@ _ANALYSE_S = 3
 _SOCKET_BUFFER_BYTES = 1 << 20
 _UDP_QUEUE_PACKETS = 28 * 1024
 """Of 188 bytes: about two seconds at 20 Mbit/s."""
-_NOT_LINKED = frozenset({"srt", "rist", "pulse", "alsa"})
-"""What PyAV's FFmpeg lacks, or, as ALSA, cannot be configured: the ``ffmpeg`` program reads it."""
 
 
 class ConnectError(MediaError):
@@ -82,7 +80,7 @@ def open_input(url: str, options: LiveOptions) -> LiveInput:
     if url == STANDARD_INPUT:
         pipe = Pipe(_STANDARD_INPUT_FD, options.open_timeout_s)
         return _through(pipe, name, options.input_format, settings, options)
-    if scheme in _NOT_LINKED or options.input_format in _NOT_LINKED:
+    if options.needs_program(url):
         return _through(_program(url, name, options), name, ProgramPipe.FORMAT, settings, options)
     is_file = is_finite(url, options)
     if is_file:
@@ -186,6 +184,8 @@ def _settings(scheme: str, options: LiveOptions) -> dict[str, str]:
     settings = {"analyzeduration": str(_ANALYSE_S * 1_000_000)}
     if scheme in ("rtsp", "rtsps"):
         settings["rtsp_transport"] = options.transport
+        if options.use != "both":
+            settings["allowed_media_types"] = options.use
     elif scheme == "udp":
         settings["buffer_size"] = str(_SOCKET_BUFFER_BYTES)
         settings["fifo_size"] = str(_UDP_QUEUE_PACKETS)

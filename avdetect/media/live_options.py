@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["LiveOptions"]
 
+_NOT_LINKED = frozenset({"srt", "rist", "pulse", "alsa"})
+"""What PyAV's FFmpeg lacks, or, as ALSA, cannot be configured: the ``ffmpeg`` program reads it."""
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -16,6 +19,8 @@ class LiveOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    use: Literal["both", "audio", "video"] = "both"
+    """Which streams to open: the other one is not decoded, and, over RTSP, not sent at all."""
     transport: Literal["tcp", "udp"] = "tcp"
     """RTSP: how the media travel. UDP is a little quicker and loses packets."""
     open_timeout_s: Seconds = 10.0
@@ -63,3 +68,8 @@ class LiveOptions(BaseModel):
         ``is_patient``: the source loses nothing by it.
         """
         return is_patient if self.when_behind is None else self.when_behind == "wait"
+
+    def needs_program(self, url: str) -> bool:
+        """Whether the source at ``url`` is read by the ``ffmpeg`` program, because the library cannot."""
+        scheme, separator, _ = url.partition("://")
+        return (separator != "" and scheme.lower() in _NOT_LINKED) or self.input_format in _NOT_LINKED

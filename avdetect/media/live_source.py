@@ -189,11 +189,16 @@ class LiveSource(Closing):
     def _choose(self, container: InputContainer) -> list[VideoStream | AudioStream]:
         """The streams to read, pictures first."""
         plan = self._plan
-        video = choose_video(container) if plan.want_video else None
-        audio = choose_audio(container, self._options.audio_track, self._name) if plan.want_audio else None
+        sees, hears = (
+            plan.want_video and self._options.use != "audio",
+            plan.want_audio and self._options.use != "video",
+        )
+        video = choose_video(container) if sees else None
+        audio = choose_audio(container, self._options.audio_track, self._name) if hears else None
         streams = [stream for stream in (video, audio) if stream is not None and stream.codec_context is not None]
         if not streams:
-            raise ConnectError(f"{self._name}: holds neither picture nor sound that can be decoded.", "no-media")
+            lacks = "neither picture nor sound" if sees and hears else "no picture" if sees else "no sound"
+            raise ConnectError(f"{self._name}: holds {lacks} that can be decoded.", "no-media")
         return streams
 
     def _member(self, stream: VideoStream | AudioStream) -> _Member:

@@ -12,8 +12,9 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 
 from avdetect.errors import UsageError
+from avdetect.redaction import keep_secret
 
-__all__ = ["Secret", "SecretSettings", "expand_variables", "with_credentials"]
+__all__ = ["Secret", "SecretSettings", "expand_variables", "variables_in", "with_credentials"]
 
 
 class Secret(BaseModel):
@@ -43,11 +44,16 @@ class Secret(BaseModel):
         return self
 
     def reveal(self) -> str:
-        """The credential itself: for the library that needs it, never for a message.
+        """The credential itself: for the library that needs it, never for a message; logs mask it from here on.
 
         Raises:
             UsageError: the variable is not set, the file cannot be read, or there is nothing in it.
         """
+        value = self._value()
+        keep_secret([value])
+        return value
+
+    def _value(self) -> str:
         if self.value is not None:
             return self.value.get_secret_value()
         if self.env is not None:
@@ -103,7 +109,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def expand_variables(text: str) -> str:
-    """``text`` with every ``${NAME}`` replaced by that environment variable, as it is.
+    """``text`` with every ``${NAME}`` replaced by that environment variable, as it is; logs mask its value.
 
     Raises:
         UsageError: one is not set.
@@ -113,9 +119,15 @@ def expand_variables(text: str) -> str:
         found = os.environ.get(match[1])
         if found is None:
             raise UsageError(f"the environment variable {match[1]} is not set.")
+        keep_secret([found])
         return found
 
     return _VARIABLE.sub(value, text)
+
+
+def variables_in(text: str) -> list[str]:
+    """Names of the environment variables that ``text`` refers to as ``${NAME}``."""
+    return _VARIABLE.findall(text)
 
 
 def with_credentials(url: str, username: str, password: str) -> str:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, Timeout
 
-def own(lock: Path) -> sqlite3.Connection | None:
-    """Hold ``lock`` until what is given back is closed; ``None`` where another process holds it.
+__all__ = ["own"]
+
+
+def own(lock: Path) -> BaseFileLock | None:
+    """Hold ``lock`` until what is given back is released; ``None`` where somebody else holds it.
 
     Raises:
-        sqlite3.Error: the file cannot be made or is something else.
+        OSError: the file cannot be made or is something else, or its file system has no locks.
     """
-    connection = sqlite3.connect(lock, timeout=0.0, isolation_level=None, check_same_thread=False)
+    if not lock.parent.is_dir():  # FileLock would make it
+        raise NotADirectoryError(f"{lock.parent} is no folder")
+    held = FileLock(lock, timeout=0, thread_local=False)  # it may be released in another thread
     try:
-        connection.execute("PRAGMA journal_mode = MEMORY")
-        connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
+        held.acquire()
+    except Timeout:
         return None
-    return connection
+    except NotImplementedError as error:
+        raise OSError(f"the file system of {lock} has no locks") from error
+    return held

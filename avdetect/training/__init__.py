@@ -1,1 +1,1 @@
-"""Training: embeddings and video-level labels become a checkpoint (torch)."""
+"""From embeddings and video-level labels to a checkpoint (torch)."""

@@ -27,14 +27,14 @@ __all__ = ["WordOptions", "export_bundle"]
 
 @dataclass(frozen=True, slots=True)
 class WordOptions:
-    """The words that the bundle is to understand."""
+    """What the bundle is to understand."""
 
     alignment: Path | None = None
-    """Checkpoint of ``avdetect train-text``; ``None`` for the base's alignment."""
+    """What ``avdetect train-text`` wrote; ``None`` for the base's."""
     prompts: tuple[Prompt, ...] = ()
     """Put into the bundle as classes, after those that it has."""
     keep_text_encoder: bool = False
-    """Let a bundle with prompts put in be given others."""
+    """Whether a bundle with prompts put in can be given others."""
 
 
 def export_bundle(

@@ -9,17 +9,22 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import avdetect
+from avdetect.serve.config import load_config
+from avdetect.serve.store import Store
+from avdetect.serve.store.scores import feed_scores
 from avdetect_cli.app import app
 from tests.synth.brokers import Mosquitto, Subscriber, retained
 from tests.synth.feeds import free_port
@@ -118,6 +123,7 @@ def serving(folder: Path, config: str) -> Iterator[Service]:
     port = free_port()
     path = folder / "cameras.toml"
     path.write_text(config.replace("{port}", str(port)))
+    path.chmod(0o600)
     with (
         (folder / "log.jsonl").open("a") as log,
         subprocess.Popen([sys.executable, "-m", "avdetect_cli", "serve", path], stderr=log, text=True) as process,
@@ -318,6 +324,9 @@ def test_a_configuration_can_be_begun_and_checked(tmp_path: Path) -> None:
     assert run(app, ["config", "init", str(path)]).exit_code == 0
     assert run(app, ["config", "init"]).stdout == path.read_text()
     assert "1 feed(s), 0 sink(s)" in run(app, ["config", "check", str(path)]).stdout
+    assert path.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.ts").touch()
     path.write_text('[feeds.door]\nurl = "clips/a.ts"\n[feeds.yard]\nurl = "rtsp://me:hunter2@camera/1"\n')
     checked = run(app, ["config", "check", str(path)]).stdout
     assert f"  feed door: {tmp_path / 'clips' / 'a.ts'}\n" in checked
@@ -325,3 +334,257 @@ def test_a_configuration_can_be_begun_and_checked(tmp_path: Path) -> None:
     assert f"  store: {tmp_path / 'avdetect-data'}\n" in checked
     again = run(app, ["config", "init", str(path)])
     assert (again.exit_code, "is there already" in again.stderr) == (1, True)
+
+
+def test_a_check_finds_files_and_programs_that_are_not_there_and_a_start_warns_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.toml"
+    path.write_text(
+        '[feeds.door]\nurl = "clips/a.ts"\n[feeds.desk]\nurl = "/dev/video77"\ninput_format = "v4l2"\n'
+        '[sinks.siren]\ntype = "command"\nargv = ["no-such-siren", "--loud"]\n'
+        '[sinks.bell]\ntype = "command"\nargv = ["./bell.sh"]\n'
+        '[sinks.log]\ntype = "file"\npath = "nowhere/events.jsonl"\n'
+    )
+    (tmp_path / "bell.sh").touch(0o644)
+
+    result = CliRunner().invoke(app, ["config", "check", str(path)])
+
+    assert result.exit_code == 2
+    assert [line.partition(": ")[2] for line in result.stderr.splitlines()[1:]] == [
+        f"feeds.door.url: there is no file {tmp_path}/clips/a.ts.",
+        "feeds.desk.url: there is no file or device /dev/video77.",
+        "sinks.siren.argv: no-such-siren is no program that is installed.",
+        f"sinks.bell.argv: {tmp_path}/bell.sh cannot be run; is it executable?",
+        f"sinks.log.path: there is no folder {tmp_path}/nowhere.",
+    ]
+    notes = load_config(path).notes  # they may come, and must not keep a service from starting
+    assert sum("there is no" in note for note in notes) == 3
+
+
+def test_a_configuration_that_others_may_read_or_change_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.toml"
+    path.write_text('[feeds.door]\nurl = "rtsp://camera/1"\n')
+    run = CliRunner().invoke
+    said = {}
+    for mode in (0o600, 0o640, 0o644, 0o660, 0o646):
+        path.chmod(mode)
+        said[mode] = run(app, ["config", "check", str(path)]).stderr
+    (tmp_path / "avdetect-data").mkdir(0o755)
+    path.chmod(0o600)
+    store = run(app, ["config", "check", str(path)]).stderr
+
+    assert said[0o600] == said[0o640] == ""
+    assert "all users of this machine may read" in said[0o644]
+    assert "other users of this machine may change" in said[0o660]
+    assert "other users of this machine may change" in said[0o646]
+    assert f"may read {tmp_path}/avdetect-data" in store
+
+
+def test_a_store_is_made_for_its_owner_alone(shots: Path, tmp_path: Path) -> None:
+    with serving(tmp_path, CONFIG.replace("{media}", str(shots))) as service:
+        service.wait_for(lambda: service.says("lobby: running"))
+        warned = service.says("users of this machine")
+
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
+    assert warned == 0
+
+
+ALWAYS = 'threshold = 0.0\nmerge_gap_s = 3600\nclasses = ["gunshot"]\n'
+
+
+def test_a_reload_changes_rules_and_page_but_no_connection(shots: Path, tmp_path: Path) -> None:
+    """Thresholds are other ones at once, [web] moves, and what only a restart can change is named."""
+    config = CONFIG.replace("{media}", str(shots)) + 'classes = ["gunshot"]\nthreshold = 1.0\n'
+    with serving(tmp_path, config) as service:
+        service.wait_for(lambda: service.says("lobby: running"))
+        service.wait_for(lambda: json.loads(service.get("/api/feeds"))[0]["last_score_at"])
+        path = tmp_path / "cameras.toml"
+        before, port = path.read_text(), free_port()
+        changed = before.replace(f"port = {service.port}", f"port = {port}").replace(
+            "threshold = 1.0", "threshold = 0.0"
+        )
+        path.write_text(changed.replace('folder = "kept"', 'folder = "elsewhere"'))
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for(lambda: service.says("the configuration was read again"))
+        service.wait_for(lambda: service.delivered(kind="event", stage="opened"))
+        former, service.port = service.port, port
+        [feed] = json.loads(service.get("/api/feeds"))
+        with socket.socket() as client:
+            former_page = client.connect_ex(("127.0.0.1", former))
+
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            busy = taken.getsockname()[1]
+            path.write_text(changed.replace(f"port = {port}", f"port = {busy}"))
+            service.process.send_signal(signal.SIGHUP)
+            service.wait_for(lambda: service.says("the change of [web] is not taken over: cannot listen on"))
+            service.wait_for(lambda: service.says("the configuration was read again") == 2)
+        assert service.get("/readyz")
+
+    assert feed["thresholds"] == {"gunshot": 0.0}
+    assert former_page != 0
+    assert service.says("a change of [store] needs a restart; all else is taken over.")
+    assert not (tmp_path / "elsewhere").exists()
+    assert service.says("lobby: running") == 1
+    assert not service.delivered(kind="gap")
+
+
+def test_no_report_comes_twice_with_two_keys_after_a_stop(shots: Path, tmp_path: Path) -> None:
+    config = CONFIG.replace("{media}", str(shots)) + ALWAYS
+    for num_events in (1, 2):
+        with serving(tmp_path, config) as service:
+            service.wait_for(lambda number=num_events: num_updated(tmp_path) == number)
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(WITHIN_S) == 0
+
+    reports = [{key: value for key, value in record.items() if key != "key"} for record in service_lines(tmp_path)]
+    texts = [json.dumps(report, sort_keys=True) for report in reports]
+    assert sorted(texts) == sorted(set(texts))
+    clips = [(report["id"], report["clip"]) for report in reports if report["kind"] == "clip"]
+    assert sorted(clips) == sorted(set(clips))
+    assert len({report["id"] for report in reports if report["kind"] == "event"}) == 2
+
+
+def num_updated(folder: Path) -> int:
+    """Of events that have been reported as going on."""
+    return len({record["id"] for record in service_lines(folder) if record.get("stage") == "updated"})
+
+
+def service_lines(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "events.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.needs("mosquitto")
+def test_what_a_variable_expands_to_is_shown_nowhere_and_no_command_gets_it(
+    shots: Path, tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream key in the path of a URL of a feed that cannot be reached: its messages go everywhere."""
+    secrets = {"STREAM_KEY": "live_4711/aZ-9q", "WEB_TOKEN": "a-token-of-24-characters", "BROKER_PASSWORD": "pass&word"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("UNRELATED", "unrelated-value")
+    hook = tmp_path / "hook.sh"
+    hook.write_text(f"#!/bin/sh\nenv >> {tmp_path}/hook.env\ncat >> {tmp_path}/hook.json\n")
+    hook.chmod(0o755)
+    more = f"""
+[sinks.home]
+type = "mqtt"
+host = "127.0.0.1"
+port = {broker.port}
+username = "me"
+password_env = "BROKER_PASSWORD"
+[sinks.hook]
+type = "command"
+argv = ["./hook.sh"]
+[feeds.push]
+url = "rtmp://127.0.0.1:1/app/${{STREAM_KEY}}?x=${{STREAM_KEY}}"
+[feeds.hls]
+url = "http://127.0.0.1:1/${{STREAM_KEY}}/index.m3u8"
+"""
+    config = CONFIG.replace("{media}", str(shots)).replace("[web]\n", '[web]\ntoken_env = "WEB_TOKEN"\n') + more
+    with serving(tmp_path, config) as service, Subscriber(broker.port) as subscriber:
+        for feed in ("push", "hls"):
+            service.wait_for(lambda feed=feed: service.delivered(kind="gap", feed=feed))
+        service.wait_for(lambda: (tmp_path / "hook.json").exists() and "push" in (tmp_path / "hook.json").read_text())
+        service.wait_for(lambda: subscriber.on("avdetect/gaps"))
+        answers = [get_with(secrets["WEB_TOKEN"], service.port, path) for path in ("feeds", "gaps", "events")]
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(WITHIN_S) == 0
+
+    seen = b"\n".join(
+        [
+            *answers,
+            *(path.read_bytes() for path in sorted((tmp_path / "kept").glob("events.sqlite3*"))),
+            *((tmp_path / name).read_bytes() for name in ("log.jsonl", "events.jsonl", "hook.env", "hook.json")),
+            *(text.encode() for _, text, _ in subscriber.messages),
+        ]
+    )
+    for secret in ("live_4711/aZ-9q", "live_4711%2FaZ-9q", "aZ-9q", "a-token-of", "pass&word", "unrelated-value"):
+        assert secret.encode() not in seen, secret
+    assert b"rtmp://127.0.0.1:1/app/***" in seen
+    assert b"PATH=" in (tmp_path / "hook.env").read_bytes()
+
+
+def get_with(token: str, port: int, path: str) -> bytes:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/{path}", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return bytes(answer.read())
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("needs to mount a small file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def trouble_of(service: Service) -> str:
+    """What the probe of readiness says; empty where all is well."""
+    try:
+        service.get("/readyz")
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    return ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs tmpfs")
+def test_a_full_disk_is_told_everywhere_and_all_is_caught_up(shots: Path, tmp_path: Path) -> None:
+    config = CONFIG.replace("{media}", str(shots)).replace('"kept"', '"disk/kept"') + "cooldown_s = 2.0\n"
+    with small_disk(tmp_path / "disk", "6m") as disk, serving(tmp_path, config) as service:
+        service.wait_for(lambda: service.says("lobby: running"))
+        filler = disk / "filler"
+        with suppress(OSError), filler.open("wb") as file:
+            while True:
+                file.write(b"x" * 4096)
+        told = service.wait_for(lambda: trouble_of(service))
+        metrics = service.get("/metrics")
+        alive = service.get("/healthz")
+        service.wait_for(
+            lambda: [event for event in json.loads(service.get("/api/events"))["events"] if event["stage"] == "closed"]
+        )
+        service.wait_for(lambda: service.says("a clip cannot be written now and is kept in memory"))
+        filler.unlink()
+        service.wait_for(lambda: service.says("the store can be written to again"))
+        service.wait_for(lambda: "ready" in service.get("/readyz"))
+        service.wait_for(lambda: service.delivered(kind="clip", stage="closed"))
+        after = service.get("/metrics")
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(WITHIN_S) == 0
+        opened = {record["id"] for record in service.delivered(kind="event", stage="opened")}
+        closed = {record["id"] for record in service.delivered(kind="event", stage="closed")}
+        clips = {path.stem for path in (disk / "kept" / "clips").glob("*.mp4")}
+
+    assert "full" in told or "I/O error" in told
+    assert "avdetect_store_writable 0.0" in metrics
+    assert "alive" in alive
+    assert "avdetect_store_writable 1.0" in after
+    assert opened == closed
+    assert closed <= clips
+
+
+def test_how_loud_it_is_is_told_and_scores_are_kept_to_calibrate_with(shots: Path, tmp_path: Path) -> None:
+    with serving(tmp_path, CONFIG.replace("{media}", str(shots))) as service:
+        [closed, *_] = service.wait_for(lambda: service.delivered(kind="event", stage="closed"))
+        [feed] = json.loads(service.get("/api/feeds"))
+        metrics = service.get("/metrics")
+        url = f"http://127.0.0.1:{service.port}/api/events/{closed['id']}/answer"
+        body = json.dumps({"answer": "dismissed"}).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="PUT")
+        assert urllib.request.urlopen(request, timeout=10).status == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(WITHIN_S) == 0
+    with Store(tmp_path / "kept" / "events.sqlite3", read_only=True) as store:
+        [kept] = feed_scores(store)
+
+    assert -90 < feed["level_dbfs"] <= 0
+    assert 'avdetect_sound_level_dbfs{feed="lobby"} -' in metrics
+    [dismissed, *_] = [span for span in kept.spans("dismissed") if span.class_name == closed["class"]]
+    inside = (kept.curve.start_s >= dismissed.span.start_s - 0.1) & (kept.curve.end_s <= dismissed.span.end_s + 0.1)
+    column = kept.curve.classes.index(closed["class"])
+    assert kept.curve.scores[inside, column].max() >= closed["confidence"] - 0.01
+    assert (np.diff(kept.curve.end_s) > 0.5).all()

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from avdetect.events.event import FeedGap
+from avdetect.serve.feeds.listener import ClipReady
 from tests.synth.browser import Browser, headless_chromium
 from tests.synth.live_service import HOP_S, LiveService, live_service, make_event
 from tests.synth.media import MediaFactory
@@ -397,3 +398,77 @@ def test_everything_to_press_has_a_name(page: Browser) -> None:
     ]
 
     assert nameless == []
+
+
+REASON = (
+    "rtsp://192.0.2.17:554/axis-media/media.amp?videocodec=h264: cannot be opened as media: Server returned 401 "
+    "Unauthorized (authorization failed)."
+)
+
+
+def test_the_reason_of_a_feed_that_cannot_be_reached_is_read_in_full_on_its_card(
+    page: Browser, service: LiveService
+) -> None:
+    service.add_feed("yard", "waiting", REASON)
+    page.wait_for("document.querySelector('[data-feed=yard] .what')?.innerText")
+    what = "document.querySelector('[data-feed=yard] .what')"
+
+    assert text_of(page, "[data-feed=yard] .what") == REASON
+    for width in (1280, 390):
+        page.resize(width, 900)
+        assert page.run(
+            f"return {what}.scrollWidth <= {what}.clientWidth && {what}.scrollHeight <= {what}.clientHeight"
+        )
+
+
+def test_a_full_disk_is_seen_and_what_has_closed_is_not_shown_as_open(page: Browser, service: LiveService) -> None:
+    event = make_event("full", stage="opened", length_s=1.5)
+    service.report(event)
+    page.wait_for("document.querySelector('[data-id=full]')?.dataset.open === 'true'")
+    service.state.set_store_trouble("cannot use the store /var/lib/avdetect/events.sqlite3: database or disk is full.")
+    service.state.set_unstored(1, {"full": make_event("full", stage="closed", length_s=1.5)})
+    page.wait_for("!document.querySelector('#trouble').hidden")
+    page.open(service.url + "#")
+    page.open(service.url)
+    page.wait_for("document.querySelector('[data-id=full]')?.dataset.open === 'false'")
+
+    assert "disk is full. 1 report waits in memory." in text_of(page, "#trouble")
+    assert "so far" not in text_of(page, "[data-id=full]")
+
+    service.state.set_store_trouble("")
+    page.wait_for("document.querySelector('#trouble').hidden")
+
+
+def test_a_clip_that_was_lost_says_why(page: Browser, service: LiveService) -> None:
+    service.report(make_event("lost"))
+    page.wait_for("document.querySelector('[data-id=lost]')")
+    service.store.attach_clip("lost", None, None, failure="The clip is lost: no space left on the device.")
+    service.state.on_clip(ClipReady("gate", "lost", None, None, "The clip is lost: no space left on the device."))
+    page.wait_for("document.querySelector('[data-id=lost]').innerText.includes('no clip')")
+    page.click("[data-id=lost] .show")
+
+    assert text_of(page, "#viewer-message") == "The clip is lost: no space left on the device."
+
+
+def test_how_loud_a_feed_is_and_what_it_lacks_is_on_its_card(page: Browser, service: LiveService) -> None:
+    service.score("gate", 0.1, level_dbfs=-27.6)
+    page.wait_for("document.querySelector('[data-feed=gate] .numbers').innerText.includes('-28 dBFS')")
+    service.add_feed("silent", has_audio=False, has_video=True)
+    page.wait_for("document.querySelector('[data-feed=silent] .numbers')?.innerText === 'no sound'")
+
+
+def test_a_threshold_is_set_on_the_page_and_set_back(page: Browser, service: LiveService) -> None:
+    page.click("[data-feed=gate] .feed-name")
+    page.click("#detail-thresholds summary")
+    field = "document.querySelector('#detail-thresholds li.threshold input')"
+    before = page.wait_for(f"{field}?.value")
+    page.run(f"const field = {field}; field.value = '0.73'; field.dispatchEvent(new Event('change'))")
+    label = service.state.classes[0].name
+    wait_until(lambda: service.store.thresholds("gate") == {label: 0.73}, "the threshold was never stored")
+    page.wait_for("!document.querySelector('#detail-thresholds li.threshold button').disabled")
+    assert page.run(f"return {field}.value") == "0.73"
+
+    page.click("#detail-thresholds li.threshold button")
+    wait_until(lambda: service.store.thresholds("gate") == {}, "the threshold was never set back")
+    page.wait_for(f"{field}.value === '{before}'")
+    assert page.complaints() == []

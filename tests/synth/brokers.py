@@ -105,6 +105,10 @@ class Subscriber:
     def documents(self, topic: str) -> list[dict[str, Any]]:
         return [json.loads(text) for text in self.on(topic)]
 
+    def publish(self, topic: str, text: str) -> None:
+        """Say something oneself."""
+        self._client.publish(topic, text, 1).wait_for_publish(10)
+
     def _keep(self, client: Client, userdata: object, message: MQTTMessage) -> None:
         self.messages.append((message.topic, message.payload.decode(), message.retain))
 

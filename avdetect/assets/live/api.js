@@ -34,6 +34,8 @@ export const signOut = () => request("/api/session", { method: "DELETE" });
 export const getScores = (feed, since) => request(`/api/feeds/${encodeURIComponent(feed)}/scores${query({ since })}`);
 export const getEvents = (parameters) => request(`/api/events${query(parameters)}`);
 export const getGaps = (parameters) => request(`/api/gaps${query(parameters)}`);
+export const putThreshold = (feed, name, threshold) =>
+  send("PUT", `/api/feeds/${encodeURIComponent(feed)}/thresholds/${encodeURIComponent(name)}`, { threshold });
 export const putAnswer = (id, answer) => send("PUT", `/api/events/${encodeURIComponent(id)}/answer`, { answer });
 export const clipUrl = (name) => `/clips/${encodeURIComponent(name)}`;
 export const thumbnailUrl = (name) => `/thumbnails/${encodeURIComponent(name)}`;

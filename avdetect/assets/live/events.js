@@ -149,9 +149,9 @@ export function eventChanged(change) {
 }
 
 /** Its clip has been cut. */
-export function clipReady({ id, clip, thumbnail }) {
+export function clipReady({ id, clip, thumbnail, clip_failure }) {
   const event = findEvent(id);
-  if (event) eventChanged({ ...event, clip, thumbnail });
+  if (event) eventChanged({ ...event, clip, thumbnail, clip_failure });
 }
 
 export const findEvent = (id) => events.find((event) => event.id === id);
@@ -233,7 +233,7 @@ function fillRow(row, event) {
   row.dataset.open = String(open);
   row.dataset.answer = event.answer ?? "";
   row.querySelector("b").textContent = `${Math.round(event.confidence * 100)} %`;
-  row.querySelector(".muted").textContent = `${open ? "so far " : ""}${lengthOf(event)} · ${sensed(event)}${event.interrupted ? " · cut off" : ""}`;
+  row.querySelector(".muted").textContent = `${open ? "so far " : ""}${lengthOf(event)} · ${sensed(event)}${event.interrupted ? " · cut off" : ""}${event.clip_failure ? " · no clip" : ""}`;
   showAnswer(row.querySelectorAll(".answer button"), event);
   if (row.dataset.files === files) return;
   row.dataset.files = files;

@@ -1,9 +1,9 @@
 // The feeds: a card with small curves for each, and one of them at large.
 
-import { getGaps, getScores } from "./api.js";
+import { getGaps, getScores, putThreshold } from "./api.js";
 import { briefly, clock, duration, fullTime, secondsOf, serverNow } from "./clock.js";
 import { drawLarge, drawSmall, rowAt, valueOf } from "./curves.js";
-import { $, classColour, element } from "./dom.js";
+import { $, classColour, element, toast } from "./dom.js";
 
 const KEPT_S = 310; // a little more than the longest curves
 const FRESH_S = 10; // a score this young is "now": the curves end with it, and not with a hole
@@ -24,6 +24,7 @@ export function startFeeds({ chosen }) {
   $("detail-close").addEventListener("click", () => openFeed(null));
   $("detail-plot").addEventListener("pointermove", (event) => readOut(event.clientX));
   $("detail-plot").addEventListener("pointerleave", () => readOut(null));
+  $("detail-thresholds").addEventListener("toggle", () => { if ($("detail-thresholds").open) listThresholds(); });
   $("detail-gaps").addEventListener("toggle", () => { if ($("detail-gaps").open) listGaps(); });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && opened && !document.querySelector("dialog[open]")) openFeed(null);
@@ -74,6 +75,7 @@ export function addScore(row) {
   feed.rows.push(row);
   while (feed.rows[0].at < row.at - KEPT_S) feed.rows.shift();
   feed.status.last_score_at = serverNow();
+  feed.status.level_dbfs = row.level_dbfs;
   redraw([feed]); // alone: with many feeds scores come all the time
 }
 
@@ -124,7 +126,7 @@ export function openFeed(name) {
     card.querySelector(".feed-name").setAttribute("aria-expanded", String(other === name));
   }
   $("detail").hidden = !name;
-  $("detail-gaps").open = false;
+  $("detail-gaps").open = $("detail-thresholds").open = false;
   if (name) { listClasses(); $("detail").scrollIntoView({ block: "nearest" }); }
   refreshTexts();
   redrawFeeds();
@@ -159,10 +161,37 @@ async function listGaps() {
   }
 }
 
+/** A field for each class that is looked for now. */
+function listThresholds() {
+  const { status, wanted } = feeds.get(opened), feed = opened;
+  $("detail-thresholds").querySelector("ul").replaceChildren(...wanted.map((index) => {
+    const { name, title } = classes[index], threshold = status.thresholds[name], id = `threshold-${index}`;
+    const field = element("input", { id, type: "number", min: 0, max: 1, step: 0.01, value: threshold ?? "", disabled: threshold === undefined });
+    const reset = element("button", { type: "button", disabled: !status.chosen_thresholds.includes(name), "aria-label": `Set the threshold of ${title} back` }, "Reset");
+    field.addEventListener("change", () => { if (field.value !== "" && field.checkValidity()) setThreshold(feed, name, Number(field.value)); else field.reportValidity(); });
+    reset.addEventListener("click", () => setThreshold(feed, name, null));
+    return element("li", { className: "threshold" }, element("label", { for: id, title }, title), field, reset);
+  }));
+}
+
+async function setThreshold(feed, name, value) {
+  try {
+    const snapshot = await putThreshold(feed, name, value);
+    if (feeds.has(feed)) setFeed(snapshot);
+  } catch (error) {
+    toast(`Not set: ${error.message}`);
+  }
+  if (opened === feed) listThresholds();
+}
+
 export function gapChanged(gap) { if (gap.feed === opened && $("detail-gaps").open) listGaps(); }
 
-function numbersOf({ dropped_snippets: dropped, reconnects }) {
+const levelOf = ({ state, level_dbfs: level }) => (state === "running" && level !== null ? `${Math.round(level)} dBFS` : "");
+
+function numbersOf({ dropped_snippets: dropped, reconnects, has_audio: heard, has_video: seen }) {
   return [
+    heard === false ? "no sound" : "",
+    seen === false ? "no picture" : "",
     dropped ? `${dropped} dropped` : "",
     reconnects ? `${reconnects} reconnect${reconnects === 1 ? "" : "s"}` : "",
   ].filter(Boolean);
@@ -191,7 +220,7 @@ function refreshTexts() {
     const state = card.querySelector(".state");
     state.textContent = stateOf(status);
     state.title = `${WORDS[status.state]} since ${fullTime(secondsOf(status.since))}${status.latency_s === null ? "" : `, latency ${status.latency_s} s`}`;
-    card.querySelector(".numbers").textContent = numbersOf(status).join(" · ");
+    card.querySelector(".numbers").textContent = [levelOf(status), ...numbersOf(status)].filter(Boolean).join(" · ");
     const text = card.querySelector(".what");
     text.textContent = text.title = what.text;
     text.dataset.kind = what.kind;
@@ -207,7 +236,7 @@ function refreshDetail({ status }) {
   $("detail-name").textContent = opened;
   const latency = status.state === "running" && status.latency_s !== null ? `latency ${status.latency_s.toFixed(2)} s` : "";
   $("detail-facts").textContent = [
-    `${WORDS[status.state]} for ${duration(serverNow() - secondsOf(status.since))}`, latency, ...numbersOf(status), status.message,
+    `${WORDS[status.state]} for ${duration(serverNow() - secondsOf(status.since))}`, latency, levelOf(status), ...numbersOf(status), status.message,
   ].filter(Boolean).join(" · ");
 }
 
@@ -216,7 +245,8 @@ function readOut(clientX) {
   const chosen = feed?.chosen ?? [];
   const percent = (head) => (row[head] ? `${Math.round(valueOf(row[head], chosen) * 100)} %` : "absent");
   $("detail-readout").textContent = row
-    ? `${clock(row.at)} · fused ${percent("fused")} · heard ${percent("audio")} · seen ${percent("visual")}` : "";
+    ? `${clock(row.at)} · fused ${percent("fused")} · heard ${percent("audio")} · seen ${percent("visual")}`
+      + (row.level_dbfs === null ? "" : ` · ${row.level_dbfs.toFixed(1)} dBFS`) : "";
 }
 
 const isFresh = ({ status, rows }) => status.state === "running" && rows.length > 0 && serverNow() - rows.at(-1).at < FRESH_S;

@@ -30,6 +30,8 @@ const handlers = {
     setServerTime(message.now);
     if (service !== message.service) { service = message.service; forgetScores(); }
     setFeeds(message.feeds, message.classes);
+    $("trouble").textContent = message.trouble;
+    $("trouble").hidden = !message.trouble;
     refreshChoices();
     showConnection("live", "Live");
     if (behind) { behind = false; catchUp(); }

@@ -48,7 +48,7 @@ function step(by) {
 function play(event) {
   const video = $("viewer-video");
   if (!event.clip) {
-    say(event.stage !== "closed" ? "It goes on. The clip follows when it is over." : "There is no clip of it.");
+    say(event.stage !== "closed" ? "It goes on. The clip follows when it is over." : event.clip_failure || "There is no clip of it.");
     return;
   }
   $("viewer-message").hidden = true;
@@ -87,6 +87,7 @@ function describe(event) {
     Feed: event.feed, Time: fullTime(secondsOf(event.started_at)), Length: lengthOf(event),
     Confidence: `${Math.round(event.confidence * 100)} %, ${sensed(event)}`,
     Note: event.interrupted ? "The feed was lost: it may have gone on." : null,
+    Clip: event.clip_failure,
   };
   $("viewer-facts").replaceChildren(...Object.entries(facts).filter(([, text]) => text).map(([name, text]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, text))));

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from avdetect.serve.config.loading import CLIPS_FOLDER, STORE_FILE, LoadedConfig, load_config
+from avdetect.serve.config.loading import CLIPS_FOLDER, FIXED, STORE_FILE, LoadedConfig, load_config
 from avdetect.serve.config.reading import ConfigFile, read_config
 from avdetect.serve.config.settings import (
     ClipSettings,
     Config,
     FeedSettings,
+    HourSettings,
     LogSettings,
     ModelSettings,
     StoreSettings,
@@ -16,11 +17,13 @@ from avdetect.serve.config.settings import (
 
 __all__ = [
     "CLIPS_FOLDER",
+    "FIXED",
     "STORE_FILE",
     "ClipSettings",
     "Config",
     "ConfigFile",
     "FeedSettings",
+    "HourSettings",
     "LoadedConfig",
     "LogSettings",
     "ModelSettings",

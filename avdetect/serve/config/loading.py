@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avdetect.errors import AvdetectError, BundleError, ProviderError, UsageError
+from avdetect.events.event import FeedEvent
 from avdetect.manifest import EventRule, Manifest
+from avdetect.redaction import redacted
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-from avdetect.serve.config.reading import STANDARD, KeyPath, Mistake, misuse, read_config, unknown
-from avdetect.serve.config.settings import Config, FeedSettings, ModelSettings, WebSettings
+from avdetect.serve.config.checks import exposure_notes, missing_things
+from avdetect.serve.config.mistakes import KeyPath, Mistake, misuse, unknown
+from avdetect.serve.config.reading import STANDARD, examine_config
+from avdetect.serve.config.settings import Config, FeedSettings, HourSettings, ModelSettings, WebSettings
 from avdetect.serve.feeds.clip_requests import ClipOptions
 from avdetect.serve.feeds.live_feed import FeedSpec
 from avdetect.serve.feeds.supervisor import FeedAddress
+from avdetect.serve.hours import Hours
 from avdetect.serve.secrets import Secret, SecretSettings, expand_variables, with_credentials
 from avdetect.serve.sinks import open_sink
 
 if TYPE_CHECKING:
     from avdetect.runtime.prompts import Prompt
 
-__all__ = ["CLIPS_FOLDER", "STORE_FILE", "LoadedConfig", "load_config"]
+__all__ = ["CLIPS_FOLDER", "FIXED", "STORE_FILE", "LoadedConfig", "load_config"]
 
+FIXED = ("model", "prompts", "store")
+"""Sections that only a restart can change."""
 CLIPS_FOLDER = "clips"
 """In the store's folder."""
 STORE_FILE = "events.sqlite3"
@@ -41,52 +48,94 @@ class LoadedConfig:
     """Those that are enabled."""
     token: str | None
     """Of the web interface."""
+    notes: tuple[str, ...] = ()
+    """What the operator should know; nothing of it keeps the service from running."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Those of the bundle, then those of words."""
         return (*self.manifest.class_names, *(prompt.name for prompt in self.prompts))
 
-    def classes(self, feed: FeedSpec) -> tuple[str, ...]:
-        """Those whose events are wanted."""
-        rules = zip(self.class_names, feed.rules, strict=True)
-        return tuple(name for name, rule in rules if rule is not None)
+    def classes(self, feed: str) -> tuple[str, ...]:
+        """Those whose events are wanted, at some hour at least."""
+        chosen = self.config.feeds[feed].classes
+        return tuple(name for name in self.class_names if chosen is None or name in chosen)
 
-    def sinks(self, feed: str) -> tuple[str, ...]:
-        """Those that the events of a feed go to."""
-        chosen = self.config.feeds[feed].sinks
-        return tuple(self.config.sinks) if chosen is None else chosen
+    def sinks(self, feed: str, event: FeedEvent | None = None) -> tuple[str, ...]:
+        """Those that the reports of a feed go to; of an event, those that want it."""
+        settings = self.config.feeds.get(feed)  # none: it has just been taken out
+        chosen = tuple(self.config.sinks) if settings is None or settings.sinks is None else settings.sinks
+        if event is None:
+            return chosen
+        found = event.event
+        return tuple(
+            name for name in chosen if self.config.sinks[name].wants(found.class_name, found.modality, event.started_at)
+        )
+
+    def feed(self, name: str, thresholds: Mapping[str, float]) -> FeedSpec:
+        """An enabled feed, with ``thresholds`` of single classes that go before all others."""
+        spec = next(spec for spec in self.feeds if spec.name == name)
+        settings = self.config.feeds[name]
+        rules = _rules(settings, self.class_names, self.manifest, thresholds)
+        hours = _rules_by_hour(settings, self.class_names, self.manifest, thresholds)
+        return replace(spec, rules=rules, hours=hours)
 
 
-def load_config(path: Path) -> LoadedConfig:
+def load_config(path: Path, *, running: LoadedConfig | None = None, thorough: bool = False) -> LoadedConfig:
     """Read the configuration at ``path``. Paths in it count from its folder.
+
+    Args:
+        path: of the file.
+        running: what a service runs with: of this, ``FIXED`` sections stay as they are, and a note says so.
+        thorough: whether files and programs that are not there are mistakes; otherwise they are notes: they may come.
 
     Raises:
         UsageError: all its mistakes, a line each.
     """
-    file = read_config(path)
-    config = file.config
+    file = examine_config(path)
+    mistakes = list(file.mistakes)
+    config, notes = file.config, list(exposure_notes(file))
+    if running is not None:
+        config, changed = _with_fixed(config, running.config)
+        notes += [f"a change of [{name}] needs a restart; all else is taken over." for name in changed]
     bundle = config.model.bundle or default_bundle_path()
-    try:
-        manifest = read_manifest(bundle)
-    except BundleError as error:
-        raise misuse(path, file.text, [Mistake(("model", "bundle"), str(error))]) from error
-    mistakes = [*_missing_credentials(config, file.document), *_wrong_device(config.model)]
+    manifest = _manifest(bundle, mistakes)
+    mistakes += [*_missing_credentials(config, file.document), *_wrong_device(config.model)]
     mistakes += _unusable_sinks(config, mistakes)
     prompts = _prompts(config, bundle, manifest, mistakes)
+    classes = None if manifest is None else (*manifest.class_names, *config.prompts)
+    mistakes += _unknown_names(config, classes, tuple(file.document.get("sinks", {})))
     feeds = tuple(
         spec
         for name, feed in config.feeds.items()
         if (spec := _feed(name, feed, config, manifest, file.folder, mistakes)) is not None
     )
     token = _token(config.web, mistakes)
-    if mistakes:
+    missing = list(missing_things(config, feeds))
+    if thorough:
+        mistakes += missing
+    if mistakes or manifest is None:
         raise misuse(path, file.text, mistakes)
-    return LoadedConfig(config, manifest, prompts, feeds, token)
+    notes += [redacted(f"{'.'.join(map(str, mistake.path))}: {mistake.message}") for mistake in missing]
+    return LoadedConfig(config, manifest, prompts, feeds, token, tuple(notes))
 
 
-def _prompts(config: Config, bundle: Path, manifest: Manifest, mistakes: list[Mistake]) -> tuple[Prompt, ...]:
-    if not config.prompts:
+def _with_fixed(config: Config, running: Config) -> tuple[Config, list[str]]:
+    """``config`` with the sections that only a restart can change, and which of them it would change."""
+    changed = [name for name in FIXED if getattr(config, name) != getattr(running, name)]
+    return config.model_copy(update={name: getattr(running, name) for name in changed}), changed
+
+
+def _manifest(bundle: Path, mistakes: list[Mistake]) -> Manifest | None:
+    try:
+        return read_manifest(bundle)
+    except BundleError as error:
+        mistakes.append(Mistake(("model", "bundle"), str(error)))
+        return None
+
+
+def _prompts(config: Config, bundle: Path, manifest: Manifest | None, mistakes: list[Mistake]) -> tuple[Prompt, ...]:
+    if not config.prompts or manifest is None:
         return ()
     from avdetect.runtime.prompts import (
         Prompt,
@@ -157,38 +206,70 @@ def _as_written(setting: KeyPath, secret: Secret, document: Mapping[str, Any], a
     return (short,) if short in section else setting
 
 
+def _unknown_names(config: Config, classes: Sequence[str] | None, sinks: Sequence[str]) -> Iterator[Mistake]:
+    """Classes and sinks that do not exist; of classes nothing can be said where the bundle is not known."""
+    named: list[tuple[str, Sequence[str] | None, KeyPath, str]] = []
+    for name, feed in config.feeds.items():
+        above: KeyPath = ("feeds", name)
+        named += [("class", classes, (*above, "classes", at), label) for at, label in enumerate(feed.classes or ())]
+        named += [("class", classes, (*above, "thresholds", label), label) for label in feed.thresholds]
+        named += [("sink", sinks, (*above, "sinks", at), sink) for at, sink in enumerate(feed.sinks or ())]
+        for hours, rule in feed.hours.items():
+            path = (*above, "hours", hours.text, "thresholds")
+            named += [("class", classes, (*path, label), label) for label in rule.thresholds]
+    for name, sink in config.sinks.items():
+        path = ("sinks", name, "classes")
+        named += [("class", classes, (*path, at), label) for at, label in enumerate(sink.classes or ())]
+    for kind, known, where, text in named:
+        if known is not None and text not in known:
+            yield Mistake(where, unknown(kind, text, known))
+
+
 def _feed(
-    name: str, feed: FeedSettings, config: Config, manifest: Manifest, folder: Path, mistakes: list[Mistake]
+    name: str, feed: FeedSettings, config: Config, manifest: Manifest | None, folder: Path, mistakes: list[Mistake]
 ) -> FeedSpec | None:
     """What the engine is told of a feed; ``None`` for one that is not to be run, or if there are mistakes."""
-    above = ("feeds", name)
-    classes, sinks = (*manifest.class_names, *config.prompts), tuple(config.sinks)
-    named: list[tuple[str, tuple[str, ...], KeyPath, str]] = [
-        *(("class", classes, ("classes", at), label) for at, label in enumerate(feed.classes or ())),
-        *(("class", classes, ("thresholds", label), label) for label in feed.thresholds),
-        *(("sink", sinks, ("sinks", at), sink) for at, sink in enumerate(feed.sinks or ())),
-    ]
-    mistakes += [
-        Mistake((*above, *path), unknown(kind, label, known))
-        for kind, known, path, label in named
-        if label not in known
-    ]
-    if not feed.enabled or any(mistake.path[:2] == above for mistake in mistakes):
+    if not feed.enabled or manifest is None or any(mistake.path[:2] == ("feeds", name) for mistake in mistakes):
         return None
     try:
         url = _url(feed, folder)
     except UsageError as error:
-        mistakes.append(Mistake((*above, "username"), str(error)))
+        mistakes.append(Mistake(("feeds", name, "username"), str(error)))
         return None
     clips = None
     if config.clips.enabled and feed.clips:
         folder = config.store.folder / CLIPS_FOLDER
         clips = ClipOptions(folder, config.clips.pre_roll_s, config.clips.post_roll_s, early=True)
-    return FeedSpec(name, FeedAddress(url, feed.options), _rules(feed, classes, manifest), clips)
+    classes = (*manifest.class_names, *config.prompts)
+    rules, hours = _rules(feed, classes, manifest), _rules_by_hour(feed, classes, manifest)
+    return FeedSpec(name, FeedAddress(url, feed.options), rules, clips, hours)
 
 
-def _rules(feed: FeedSettings, classes: Sequence[str], manifest: Manifest) -> tuple[EventRule | None, ...]:
-    return tuple(feed.overrides.rules(classes, manifest))
+def _rules(
+    feed: FeedSettings,
+    classes: Sequence[str],
+    manifest: Manifest,
+    chosen: Mapping[str, float] = {},
+    hour: HourSettings | None = None,
+) -> tuple[EventRule | None, ...]:
+    """One for each class, with the thresholds of an ``hour``, and before them those ``chosen`` on the page."""
+    if hour is not None and hour.quiet:
+        return (None,) * len(classes)
+    wanted = feed.overrides
+    threshold, thresholds = wanted.threshold, dict(wanted.thresholds)
+    if hour is not None:
+        if hour.threshold is not None:
+            threshold, thresholds = hour.threshold, {}
+        thresholds |= hour.thresholds
+    thresholds |= {label: value for label, value in chosen.items() if label in classes}
+    wanted = wanted.model_copy(update={"threshold": threshold, "thresholds": thresholds})
+    return tuple(wanted.rules(classes, manifest))
+
+
+def _rules_by_hour(
+    feed: FeedSettings, classes: Sequence[str], manifest: Manifest, chosen: Mapping[str, float] = {}
+) -> tuple[tuple[Hours, tuple[EventRule | None, ...]], ...]:
+    return tuple((hours, _rules(feed, classes, manifest, chosen, hour)) for hours, hour in feed.hours.items())
 
 
 def _url(feed: FeedSettings, folder: Path) -> str:

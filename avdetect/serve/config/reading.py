@@ -1,130 +1,32 @@
-"""From the text of a configuration to what is set in it, and its mistakes, each with its line."""
+"""From the text of a configuration to what is set in it; one mistake does not hide the others."""
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
-from avdetect.errors import DataError, UsageError
-from avdetect.serve.config.settings import (
-    ClipSettings,
-    Config,
-    FeedSettings,
-    LogSettings,
-    ModelSettings,
-    StoreSettings,
-    WebSettings,
-)
-from avdetect.serve.sinks.settings import CommandSettings, FileSettings, MqttSettings, WebhookSettings
+from avdetect.errors import UsageError
+from avdetect.serve.config.mistakes import KeyPath, Mistake, in_words, misuse
+from avdetect.serve.config.settings import Config
 
-__all__ = ["STANDARD", "ConfigFile", "KeyLines", "KeyPath", "Mistake", "in_words", "misuse", "read_config", "unknown"]
-
-_SINKS: Mapping[str, type[BaseModel]] = {
-    "webhook": WebhookSettings,
-    "mqtt": MqttSettings,
-    "command": CommandSettings,
-    "file": FileSettings,
-}
-_MODELS: tuple[type[BaseModel], ...] = (
-    Config,
-    ModelSettings,
-    StoreSettings,
-    ClipSettings,
-    WebSettings,
-    LogSettings,
-    FeedSettings,
-    *_SINKS.values(),
-)
-_SHOWN = {"literal_error", "greater_than", "greater_than_equal", "less_than", "less_than_equal"}
-"""Errors whose input can be shown: no setting of these kinds is a secret."""
-_KINDS = {
-    "bool_type": "true or false",
-    "dict_type": "a table",
-    "model_attributes_type": "a table",
-    "model_type": "a table",
-    "path_type": "a text",
-    "string_too_short": "a text that is not empty",
-    "string_type": "a text",
-    "tuple_type": "a list",
-}
-"""Errors in words of TOML."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """Something that is wrong."""
-
-    path: KeyPath
-    """Of the setting, as far as there is one."""
-    message: str
-    """What follows the setting's name and a colon; a sentence."""
-
-
-def misuse(path: Path, text: str, mistakes: Sequence[Mistake]) -> UsageError:
-    """All ``mistakes`` in the file at ``path``, which holds ``text``: a line each, with the line of the file."""
-    lines = KeyLines(text)
-    located = sorted(((lines.line(mistake.path), mistake) for mistake in mistakes), key=itemgetter(0))
-    rows = [f"{path}:{line}: {_dotted(mistake.path)}: {mistake.message}" for line, mistake in located]
-    return UsageError(*(rows if len(rows) == 1 else [f"{path} has {len(rows)} mistakes:", *rows]))
-
-
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(part) for part in path if isinstance(part, str))
-
-
-def in_words(details: ErrorDetails) -> Mistake:
-    """A mistake that pydantic has found."""
-    path = tuple(_without_tags(details["loc"]))
-    kind, message = details["type"], details["msg"].removeprefix("Value error, ")
-    match kind:
-        case "extra_forbidden":
-            known = sorted({name for model in _MODELS for name in model.model_fields})
-            return Mistake(path, "is no setting" + (_meant(str(path[-1]), known) or "."))
-        case "missing":
-            return Mistake(path, "is missing.")
-        case "union_tag_invalid" | "union_tag_not_found":
-            return Mistake((*path, "type"), f"must be one of {', '.join(_SINKS)}.")
-        case _ if kind in _KINDS:
-            return Mistake(path, f"must be {_KINDS[kind]}.")
-    message = message.replace("Input should be", "must be").replace("'", '"')
-    got = f", got {json.dumps(details['input'], default=str)}" if kind in _SHOWN else ""
-    return Mistake(path, f"{message}{got}.")
-
-
-def _without_tags(path: Sequence[str | int]) -> Iterator[str | int]:
-    """Pydantic puts the type of a sink into the path of its mistakes, and a mark behind the names of keys."""
-    for place, part in enumerate(path):
-        if not (part == "[key]" or (path[0] == "sinks" and place == 2 and part in _SINKS)):
-            yield part
-
-
-def unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    """What to say of a name that does not exist."""
-    choice = f"; there are {', '.join(known)}." if known else "; there is none."
-    return f"no {kind} is called {json.dumps(name)}{_meant(name, known) or choice}"
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {json.dumps(near[0])}?" if near else ""
-
+__all__ = ["STANDARD", "ConfigFile", "examine_config", "read_config"]
 
 _PATHS = {"bundle", "folder", "file", "path", "ca", "cert", "key"}
 """Settings that are paths, beside all that end in ``_file``."""
 STANDARD = "-"
 """Stands for standard input or output, where a path is expected."""
 _SYNTAX = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column \d+\)")
+_MAX_ROUNDS = 50
+"""Of leaving out what is wrong and looking at the rest."""
+_FOLLOWS = {"missing", "too_short"}
+"""Errors that leaving something out can bring about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +35,17 @@ class ConfigFile:
 
     path: Path
     text: str
+    """Without what is no TOML; its lines are those of the file."""
     document: Mapping[str, Any]
     config: Config
+    """Without what is in ``mistakes``."""
+    mistakes: tuple[Mistake, ...] = ()
+    """All that can be seen to be wrong without looking at anything else."""
 
     @property
     def folder(self) -> Path:
         """From which paths count."""
-        return Path(os.path.realpath(self.path)).parent
+        return self.path.resolve().parent
 
 
 def read_config(path: Path) -> ConfigFile:
@@ -150,24 +56,115 @@ def read_config(path: Path) -> ConfigFile:
     Raises:
         UsageError: all that can be seen to be wrong so, a line each.
     """
+    file = examine_config(path)
+    if file.mistakes:
+        raise misuse(path, file.text, file.mistakes)
+    return file
+
+
+def examine_config(path: Path) -> ConfigFile:
+    """As ``read_config``, but what is wrong is left out and told apart.
+
+    Raises:
+        UsageError: the file cannot be read, or so much is wrong that nothing is left.
+    """
     try:
         text = path.read_text("utf-8")
-        document = tomllib.loads(text)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
+        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not a text in UTF-8.") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(_syntax(path, str(error))) from error
-    folder = Path(os.path.realpath(path)).parent
-    try:
-        config = Config.model_validate({**_with_paths(document, folder), **_words(document)})
-    except ValidationError as error:
-        found = [in_words(details) for details in error.errors(include_url=False)]
-        raise misuse(path, text, found) from None  # its message would show what was set
+    mistakes: list[Mistake] = []
+    text, incomplete = _repaired(text, mistakes)
+    document = tomllib.loads(text)
+    folder = path.resolve().parent
+    config = _validated({**_with_paths(document, folder), **_words(document)}, incomplete, mistakes)
+    if config is None:
+        raise misuse(path, text, mistakes)
     # The default counts from there as well.
     store = config.store.model_copy(update={"folder": folder / config.store.folder})
-    return ConfigFile(path, text, document, config.model_copy(update={"store": store}))
+    return ConfigFile(path, text, document, config.model_copy(update={"store": store}), tuple(mistakes))
+
+
+def _repaired(text: str, mistakes: list[Mistake]) -> tuple[str, set[KeyPath]]:
+    """``text`` with empty lines for those that are no TOML, and the tables that lack something by that."""
+    rows = text.split("\n")
+    incomplete: set[KeyPath] = set()
+    for _ in range(_MAX_ROUNDS):
+        try:
+            tomllib.loads("\n".join(rows))
+        except tomllib.TOMLDecodeError as error:
+            match = _SYNTAX.fullmatch(str(error))
+            at = int(match["line"]) - 1 if match else _unfinished(rows)
+            mistakes.append(Mistake((), f"{match['what'] if match else str(error)}.", at + 1))
+            incomplete |= _blank(rows, at)
+        else:
+            return "\n".join(rows), incomplete
+    return "", incomplete
+
+
+def _unfinished(rows: list[str]) -> int:
+    """Where the statement begins that the end of the file cuts short."""
+    begin = 0
+    for end in range(1, len(rows) + 1):
+        try:
+            tomllib.loads("\n".join(rows[begin:end]))
+        except tomllib.TOMLDecodeError:
+            continue
+        begin = end
+    return min(begin, len(rows) - 1)
+
+
+def _blank(rows: list[str], at: int) -> set[KeyPath]:
+    """Empty a line; of a table's head the whole table, as what follows would be taken for another one's."""
+    if rows[at].lstrip().startswith("["):
+        end = next((row for row in range(at + 1, len(rows)) if rows[row].startswith("[")), len(rows))
+        rows[at:end] = [""] * (end - at)
+        return set()
+    rows[at] = ""
+    head = next((row.strip() for row in reversed(rows[:at]) if row.lstrip().startswith("[")), "")
+    try:
+        table = tomllib.loads(head)
+    except tomllib.TOMLDecodeError:
+        return {()}
+    path: KeyPath = ()
+    while isinstance(table, dict) and table:
+        name, table = next(iter(table.items()))
+        path = (*path, name)
+    return {path}
+
+
+def _validated(document: Mapping[str, Any], incomplete: set[KeyPath], mistakes: list[Mistake]) -> Config | None:
+    """What is set, without what is wrong; ``None`` where nothing can be made of it."""
+    rest: dict[str, Any] = deepcopy(dict(document))
+    for attempt in range(_MAX_ROUNDS):
+        try:
+            return Config.model_validate(rest)
+        except ValidationError as error:
+            for details in error.errors(include_url=False):
+                mistake = in_words(details)
+                follows = details["type"] in _FOLLOWS and (attempt > 0 or mistake.path[:-1] in incomplete)
+                if not (follows or mistake in mistakes):
+                    mistakes.append(mistake)
+                if details["type"] == "missing" and mistake.path[0] == "feeds" and mistake.path[-1] == "url":
+                    rest["feeds"][mistake.path[1]] |= {"url": STANDARD, "enabled": False}  # the rest can be looked at
+                else:
+                    _leave_out(rest, mistake.path)
+            if not rest.get("feeds"):
+                rest["feeds"] = {"none": {"url": STANDARD, "enabled": False}}  # so that the others can be looked at
+    return None
+
+
+def _leave_out(document: dict[str, Any], path: KeyPath) -> None:
+    """Delete what ``path`` leads to; where it does not lead all the way, the last that is there."""
+    above: Any = None
+    node: Any = document
+    for part in path:
+        if not isinstance(node, dict) or part not in node:
+            break
+        above, key, node = node, part, node[part]
+    if above is not None:
+        del above[key]
 
 
 def _words(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,60 +180,3 @@ def _with_paths(value: Any, folder: Path, key: str = "") -> Any:
         return [str(folder / str(value[0])), *value[1:]]
     is_path = key in _PATHS or key.endswith("_file")
     return str(folder / value) if is_path and isinstance(value, str) and value not in ("", STANDARD) else value
-
-
-def _syntax(path: Path, message: str) -> str:
-    match = _SYNTAX.fullmatch(message)
-    return f"{path}:{match['line']}: {match['what']}." if match else f"{path}: {message}."
-
-
-KeyPath = tuple[str | int, ...]
-"""From the top down; numbers are places in arrays."""
-
-
-class KeyLines:
-    """The lines, counted from 1, of the keys of a document.
-
-    A statement is the fewest lines after the last one that the parser takes: a comment, ``key = value`` or ``[table]``.
-
-    Args:
-        text: valid TOML.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._lines: dict[KeyPath, int] = {}
-        rows = text.split("\n")
-        table: KeyPath = ()
-        begin = 0
-        for end in range(1, len(rows) + 1):
-            statement = "\n".join(rows[begin:end])
-            try:
-                parsed = tomllib.loads(statement)
-            except tomllib.TOMLDecodeError:
-                continue
-            paths = list(_paths(parsed))
-            is_table = statement.lstrip().startswith("[")
-            for path in paths:
-                self._lines.setdefault(path if is_table else table + path, begin + 1)
-            if is_table:
-                table = max(paths, key=len)
-            begin = end
-
-    def line(self, path: KeyPath) -> int:
-        """Of the key, or of the nearest one above it that is there; 1 where none is."""
-        for length in range(len(path), 0, -1):
-            if path[:length] in self._lines:
-                return self._lines[path[:length]]
-        return 1
-
-
-def _paths(value: Any, above: KeyPath = ()) -> Iterator[KeyPath]:
-    """Those of all keys and elements."""
-    items: Any = ()
-    if isinstance(value, Mapping):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    for key, inner in items:
-        yield (*above, key)
-        yield from _paths(inner, (*above, key))

@@ -9,12 +9,22 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from avdetect.events.rules import RuleOverrides
-from avdetect.manifest import Seconds
+from avdetect.manifest import Probability, Seconds
 from avdetect.media.live_options import LiveOptions
+from avdetect.serve.hours import HoursSetting
 from avdetect.serve.secrets import Secret, SecretSettings
 from avdetect.serve.sinks.settings import SinkSettings
 
-__all__ = ["ClipSettings", "Config", "FeedSettings", "LogSettings", "ModelSettings", "StoreSettings", "WebSettings"]
+__all__ = [
+    "ClipSettings",
+    "Config",
+    "FeedSettings",
+    "HourSettings",
+    "LogSettings",
+    "ModelSettings",
+    "StoreSettings",
+    "WebSettings",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
@@ -74,6 +84,8 @@ class StoreSettings(_Section):
     """In seconds; written as ``"30 d"``."""
     max_size: Size | None = None
     """In bytes, clips included; written as ``"10 GB"``."""
+    scores_max_age: Annotated[float, _amount(_SECONDS_IN, '"7 d"')] = 7 * 86400.0
+    """For how long the scores of every snippet are kept, to calibrate with; ``"0 d"`` keeps none."""
 
 
 class ClipSettings(_Section):
@@ -101,6 +113,15 @@ class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class HourSettings(_Section):
+    """What holds of a feed at some hours, instead of what holds otherwise."""
+
+    quiet: bool = False
+    """No events at all."""
+    threshold: Probability | None = None
+    thresholds: dict[str, Probability] = Field(default_factory=dict)
+
+
 class FeedSettings(SecretSettings, LiveOptions, RuleOverrides):
     """One source, how to reach it, and what of it counts."""
 
@@ -109,6 +130,8 @@ class FeedSettings(SecretSettings, LiveOptions, RuleOverrides):
     enabled: bool = True
     username: Secret | None = None
     password: Secret | None = None
+    hours: dict[HoursSetting, HourSettings] = Field(default_factory=dict)
+    """Thresholds at some hours, as ``"22:00-06:00"``; of several that hold at once, the first."""
     sinks: tuple[str, ...] | None = None
     """Names of those that its events go to; ``None`` for all."""
     clips: bool = True

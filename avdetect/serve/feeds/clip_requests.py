@@ -10,9 +10,10 @@ from avdetect.events.event import FeedEvent
 from avdetect.serve.feeds.listener import ClipReady
 from avdetect.serve.feeds.messages import ClipCut, CutClip
 
-__all__ = ["ClipOptions", "clip_ready", "clip_requests", "replaced_files"]
+__all__ = ["EARLY", "ClipOptions", "clip_ready", "clip_requests", "replaced_files"]
 
-_EARLY = "-early"
+EARLY = "-early"
+"""Ends the name of a clip that a whole one will replace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,14 @@ def clip_requests(event: FeedEvent, options: ClipOptions, stretch: int, stretch_
     if event.stage == "closed":
         return [request(event.id, seen_s + options.post_roll_s)]
     if event.stage == "opened":
-        early = [request(event.id + _EARLY, seen_s)] if options.early else []
+        early = [request(event.id + EARLY, seen_s)] if options.early else []
         return [*early, request(event.id, math.inf)]
     return []
 
 
 def clip_ready(feed: str, cut: ClipCut) -> ClipReady:
     """The answer to one of these requests, as it is reported."""
-    event_id = cut.request.removesuffix(_EARLY)
+    event_id = cut.request.removesuffix(EARLY)
     return ClipReady(feed, event_id, cut.clip, cut.thumbnail, cut.message, early=event_id != cut.request)
 
 
@@ -69,4 +70,4 @@ def replaced_files(ready: ClipReady) -> list[Path]:
     if ready.early:
         return []
     paths = (ready.clip, ready.thumbnail)
-    return [path.with_name(f"{ready.event_id}{_EARLY}{path.suffix}") for path in paths if path is not None]
+    return [path.with_name(f"{ready.event_id}{EARLY}{path.suffix}") for path in paths if path is not None]

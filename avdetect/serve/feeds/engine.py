@@ -82,7 +82,7 @@ class Engine:
         self._tended_s = 0.0
 
     def add(self, spec: FeedSpec, *, outage: FeedGap | None = None) -> None:
-        """Run a feed; it takes the place of one of the same name, which ends first.
+        """Run a feed; it takes the place of one of the same name, which ends first unless the source is the same.
 
         Args:
             spec: what is wanted.
@@ -198,6 +198,9 @@ class Engine:
         if self._stopping:
             return
         before = self._feeds.get(spec.name)
+        if before is not None and not before.is_stopping and before.spec.address == spec.address:
+            self._report(before, before.change(spec))
+            return
         if before is not None and not before.over:
             self._successors[spec.name] = spec
             self._report(before, before.stop())

@@ -29,6 +29,10 @@ class FeedStatus:
     num_reconnects: int = 0
     """How often media came back after they were gone."""
     num_dropped_snippets: int = 0
+    has_audio: bool | None = None
+    """Whether the source has sound; ``None`` before it was reached."""
+    has_video: bool | None = None
+    """Whether it has pictures."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -39,6 +43,8 @@ class FeedStatus:
             "message": self.message,
             "reconnects": self.num_reconnects,
             "dropped_snippets": self.num_dropped_snippets,
+            "has_audio": self.has_audio,
+            "has_video": self.has_video,
         }
 
 
@@ -55,6 +61,8 @@ class ScoredSnippet:
     """From the arrival of the snippet's last packet to now: the detector's lookahead, queues and computing."""
     compute_s: float
     """From the arrival of the last packet that the score needed, lookahead included, to now."""
+    level_dbfs: float | None = None
+    """How loud the snippet was: decibels below the loudest there can be, so at most 0; ``None`` without sound."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from avdetect.serve.feeds.messages import (
 )
 from avdetect.serve.feeds.supervisor import Exited, FeedAddress, FeedProcess, FeedTarget
 from avdetect.serve.feeds.track import FeedTrack, Report
+from avdetect.serve.hours import Hours, is_in
 
 __all__ = ["EngineOptions", "FeedSpec", "LiveFeed"]
 
@@ -38,6 +39,12 @@ class FeedSpec:
     rules: tuple[EventRule | None, ...]
     """How scores become events, one per class of the bundle; ``None`` for a class whose events are not wanted."""
     clips: ClipOptions | None = None
+    hours: tuple[tuple[Hours, tuple[EventRule | None, ...]], ...] = ()
+    """Rules that hold instead at some hours; of several, the first."""
+
+    def rules_at(self, at: datetime) -> tuple[EventRule | None, ...]:
+        """Those that hold at a time."""
+        return next((rules for hours, rules in self.hours if is_in([hours], at)), self.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +99,9 @@ class LiveFeed:
         self._target = target
         self._deliver = deliver
         self._on_state = on_state
+        self._rules = spec.rules_at(datetime.now(UTC))
         self._track = FeedTrack(
-            spec.name, bundle, spec.rules, update_interval_s=options.update_interval_s, outage=outage
+            spec.name, bundle, self._rules, update_interval_s=options.update_interval_s, outage=outage
         )
         self._backoff = Backoff(first_s=options.first_restart_s, max_s=options.max_restart_s)
         source = spec.address.options
@@ -133,6 +141,11 @@ class LiveFeed:
             case StretchBegan():
                 self._num_stretches += 1
                 reports = self._track.begin(message)
+                self.status = replace(
+                    self.status,
+                    has_audio=message.info.audio_codec is not None,
+                    has_video=message.info.video_codec is not None,
+                )
                 self._set_state("running", "")
                 return reports
             case StretchEnded():
@@ -168,9 +181,32 @@ class LiveFeed:
         for request in clip_requests(event, self.spec.clips, self._track.stretch, self._track.stretch_start_s):
             self._process.send(request)
 
+    def change(self, spec: FeedSpec) -> list[Report]:
+        """Go on with other rules or clips; the source and the connection stay."""
+        assert spec.address == self.spec.address
+        self.spec = spec
+        return self._keep_to_rules()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop, or has."""
+        return self._stopping or self.over
+
     def tend(self) -> list[Report]:
-        """Start what is due, kill what hangs. Called a few times a second."""
-        if self.over or time.monotonic() < self._deadline_s:
+        """Start what is due, kill what hangs, change rules at their hour. Called a few times a second."""
+        if self.over:
+            return []
+        return self._keep_to_rules() + self._keep_running()
+
+    def _keep_to_rules(self) -> list[Report]:
+        rules = self.spec.rules_at(datetime.now(UTC)) if self.spec.hours else self.spec.rules
+        if rules == self._rules:
+            return []
+        self._rules = rules
+        return self._track.change_rules(rules)
+
+    def _keep_running(self) -> list[Report]:
+        if time.monotonic() < self._deadline_s:
             return []
         if self._process is None:
             self.start()

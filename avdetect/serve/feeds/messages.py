@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from avdetect.media.packets import MediaInfo
+from avdetect.redaction import redacted
 from avdetect.snippets.snippet import Snippet
 
 __all__ = [
@@ -161,7 +162,9 @@ class Outbound:
         threading.Thread(target=self._run, name="avdetect-send", daemon=True).start()
 
     def send(self, message: FromFeed) -> None:
-        """Send a message after those before it."""
+        """Send a message after those before it, with nothing in it that is secret."""
+        if isinstance(message, StretchEnded | Waiting | ClipCut | Logged):
+            message = replace(message, message=redacted(message.message))
         with self._changed:
             if isinstance(message, SnippetReady):
                 self._make_room()

@@ -18,7 +18,7 @@ from multiprocessing.reduction import DupFd
 from typing import TYPE_CHECKING, Any, Protocol
 
 from avdetect.manifest import Manifest
-from avdetect.redaction import redacted
+from avdetect.redaction import keep_secret, kept_secrets, redacted
 from avdetect.serve.feeds.messages import FromFeed, Logged, ToFeed
 from avdetect.serve.logs import write_relayed
 
@@ -119,7 +119,7 @@ class FeedProcess:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
             target=_run,
-            args=(theirs, target, address.url, address.options, manifest, stdin),
+            args=(theirs, target, address.url, address.options, manifest, stdin, kept_secrets()),
             name=f"avdetect-{name}",
             daemon=True,
         )
@@ -191,8 +191,10 @@ def _run(
     options: LiveOptions,
     manifest: Manifest,
     stdin: _StandardInput,
+    secrets: frozenset[str],
 ) -> None:
     """The process."""
+    keep_secret(secrets)
     _hold_signals()
     if hasattr(os, "nice"):
         os.nice(_NICENESS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -18,14 +20,25 @@ from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.scorer import live_scorer_for
 from avdetect.serve.feeds.listener import ScoredSnippet
 from avdetect.serve.feeds.messages import SnippetReady, StretchBegan
+from avdetect.snippets.snippet import Snippet
 from avdetect.stage import Stage
 from avdetect.timebase import Span, snippet_span
 
-__all__ = ["FeedTrack", "GapOver", "Report"]
+__all__ = ["NOT_RUNNING", "NOT_WATCHED", "FeedTrack", "GapOver", "Report"]
 
 DROPS_TOGETHER_S = 10.0
 """Snippets dropped within so much media time of each other are reported as one gap."""
 _SAME_TIME_S = 1e-3
+_SILENCE_DBFS = -100.0
+"""The lowest level that is told."""
+_AT_ONCE_S = 5.0
+"""A feed that is there within so much time of being started was not missed."""
+NOT_RUNNING = "not-running"
+"""``FeedGap.reason`` of the time between two runs of the service."""
+NOT_WATCHED = "not-watched"
+"""The same of the time in which the service ran without the feed."""
+_OURS = {NOT_RUNNING, NOT_WATCHED, "reconfigured"}
+"""Reasons that end when the feed is started: what keeps it away from then on is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,14 @@ class GapOver:
 
 
 Report = ScoredSnippet | FeedEvent | FeedGap | GapOver
+
+
+@dataclass(frozen=True, slots=True)
+class _Unscored:
+    """A snippet that waits for its score."""
+
+    received_unix_s: float
+    level_dbfs: float | None
 
 
 @dataclass(slots=True)
@@ -65,6 +86,7 @@ class FeedTrack:
         rules: how scores become events, one per class; ``None`` for a class whose events are not wanted.
         update_interval_s: an open event is reported again when it has grown by this much.
         outage: a gap that has been reported already and lasts until the first media.
+        began_unix_s: when the feed was started; ``None`` for now.
     """
 
     def __init__(
@@ -75,6 +97,7 @@ class FeedTrack:
         *,
         update_interval_s: float,
         outage: FeedGap | None = None,
+        began_unix_s: float | None = None,
     ) -> None:
         self._feed = feed
         self._bundle = bundle
@@ -82,7 +105,7 @@ class FeedTrack:
         manifest = bundle.manifest
         self._segmenter = EventSegmenter(manifest.class_names, rules, manifest.hop_s)
         self._stretch: _Stretch | None = None
-        self._unscored_unix_s: deque[float] = deque()  # when each snippet that waits for its score came in
+        self._unscored: deque[_Unscored] = deque()
         self._open: dict[tuple[str, float], FeedEvent] = {}
         self.stretch = 0
         """Number of the last stretch: what has just been reported is in it."""
@@ -93,6 +116,7 @@ class FeedTrack:
         self._first_origin_unix_s: float | None = None
         self._shift_s: float | None = 0.0  # from the process's media time to the feed's; None in a new process
         self._outage = outage
+        self._began_unix_s = time.time() if began_unix_s is None else began_unix_s
         self._drops: FeedGap | None = None
         self._last_drop_s = 0.0
         self.num_dropped_snippets = 0
@@ -115,9 +139,12 @@ class FeedTrack:
         start_s = max(began.start_s + self._shift_s, self._end_s)  # also where a wall clock was set back
         self._stretch = _Stretch(start_s, began.origin_unix_s, live_scorer_for(self._bundle))
         self.stretch, self.stretch_start_s = began.stretch, start_s
-        self._unscored_unix_s.clear()
+        self._unscored.clear()
         self._end_s = start_s
-        return self._end_outage(began.origin_unix_s)
+        reports: list[Report] = []
+        if began.origin_unix_s - self._began_unix_s > _AT_ONCE_S:
+            reports += self._leave_behind("connecting", "The feed was being connected to.")
+        return reports + self._end_outage(began.origin_unix_s)
 
     def push(self, ready: SnippetReady, embedding: SnippetEmbedding, now_unix_s: float) -> list[Report]:
         """The next snippet of the stretch, and what the encoders made of it."""
@@ -130,7 +157,8 @@ class FeedTrack:
             reports += self._skip(stretch, num_missing, ready.received_unix_s, now_unix_s)
         reports += self._count_drops(stretch, ready.num_dropped, embedding.span)
         stretch.next_index = embedding.index + 1
-        reports += self._feed_detector(stretch, embedding, ready.received_unix_s, now_unix_s)
+        level_dbfs = self._level_dbfs(ready.snippet)
+        reports += self._feed_detector(stretch, embedding, ready.received_unix_s, now_unix_s, level_dbfs)
         self._end_s = stretch.start_s + embedding.span.end_s
         return reports
 
@@ -154,6 +182,7 @@ class FeedTrack:
         """The feed is not seen from here on; only the first reason of an outage is reported."""
         started_unix_s = self._stretch.unix_s(self._end_s) if self._stretch else now_unix_s
         reports = self.end(now_unix_s, lost=True)
+        reports += self._leave_behind(reason, message)
         if self._outage is None:
             self._outage = FeedGap(self._feed, reason, message, self._end_s, _utc(started_unix_s))
             reports.append(self._outage)
@@ -164,7 +193,23 @@ class FeedTrack:
         reports = self.end(now_unix_s, lost=lost)
         if self._outage is not None:
             self.known_until_unix_s = now_unix_s
+        if now_unix_s - self._began_unix_s > _AT_ONCE_S:
+            reports += self._leave_behind("connecting", "The feed was being connected to.")
         return reports + self._end_outage(now_unix_s)
+
+    def change_rules(self, rules: Sequence[EventRule | None]) -> list[Report]:
+        """Decide by other rules from now on; what is open stays open where it can."""
+        closed = self._segmenter.change_rules(rules)
+        return [] if self._stretch is None else self._close(self._stretch, closed, lost=False)
+
+    def _leave_behind(self, reason: str, message: str) -> list[Report]:
+        """Time that was nobody's fault but ours ended when the feed was started: what has come since is told apart."""
+        outage = self._outage
+        if outage is None or outage.reason not in _OURS:
+            return []
+        reports = self._end_outage(self._began_unix_s)
+        self._outage = FeedGap(self._feed, reason, message, self._end_s, _utc(self._began_unix_s))
+        return [*reports, self._outage]
 
     def _end_outage(self, unix_s: float) -> list[Report]:
         """The gap is over, but never before it began: a wall clock may have been set back."""
@@ -179,7 +224,7 @@ class FeedTrack:
         if num_missing > spec.left_context_snippets + spec.lookahead_snippets:
             reports = self._decide(stretch, stretch.scorer.flush(), now_unix_s, now_unix_s)
             stretch.scorer = live_scorer_for(self._bundle)
-            self._unscored_unix_s.clear()
+            self._unscored.clear()
             return reports + self._close(stretch, self._segmenter.flush(), lost=True)
         reports = []
         for index in range(stretch.next_index, stretch.next_index + num_missing):
@@ -187,9 +232,14 @@ class FeedTrack:
         return reports
 
     def _feed_detector(
-        self, stretch: _Stretch, embedding: SnippetEmbedding, received_unix_s: float, now_unix_s: float
+        self,
+        stretch: _Stretch,
+        embedding: SnippetEmbedding,
+        received_unix_s: float,
+        now_unix_s: float,
+        level_dbfs: float | None = None,
     ) -> list[Report]:
-        self._unscored_unix_s.append(received_unix_s)
+        self._unscored.append(_Unscored(received_unix_s, level_dbfs))
         return self._decide(stretch, stretch.scorer.push(embedding), received_unix_s, now_unix_s)
 
     def _decide(
@@ -204,7 +254,7 @@ class FeedTrack:
         """Reports on scores and on the events that they open, carry on and close."""
         reports: list[Report] = []
         for score in scores:
-            received_unix_s = self._unscored_unix_s.popleft()
+            waited = self._unscored.popleft()
             span = Span(stretch.start_s + score.span.start_s, stretch.start_s + score.span.end_s)
             placed = replace(score, span=span)
             seen = score.audio_present or score.visual_present
@@ -218,8 +268,9 @@ class FeedTrack:
                     self._feed,
                     placed,
                     stretch.unix_s(span.end_s),
-                    latency_s=now_unix_s - received_unix_s,
+                    latency_s=now_unix_s - waited.received_unix_s,
                     compute_s=now_unix_s - last_received_unix_s,
+                    level_dbfs=waited.level_dbfs,
                 )
             )
             reports += self._carry_on(stretch)
@@ -286,6 +337,15 @@ class FeedTrack:
     def _end_drops(self, stretch: _Stretch) -> list[Report]:
         drops, self._drops = self._drops, None
         return [] if drops is None else [GapOver(replace(drops, ended_at=_utc(stretch.unix_s(self._last_drop_s))))]
+
+    def _level_dbfs(self, snippet: Snippet) -> float | None:
+        """How loud the snippet's own hop is, from 0 for the loudest there can be; ``None`` without sound."""
+        manifest = self._bundle.manifest
+        if not snippet.audio_present or manifest.audio is None:
+            return None
+        samples = snippet.waveform[-round(manifest.hop * manifest.audio.rate_hz) :]
+        power = float(np.mean(np.square(samples, dtype=np.float64)))
+        return max(10.0 * math.log10(power), _SILENCE_DBFS) if power > 0 else _SILENCE_DBFS
 
     def _absent(self, index: int) -> SnippetEmbedding:
         """A snippet of which nothing is known."""

@@ -28,12 +28,13 @@ __all__ = [
 ]
 
 
-def open_sink(name: str, settings: SinkSettings) -> Sink:
+def open_sink(name: str, settings: SinkSettings, *, identity: str = "") -> Sink:
     """A sink that can be opened and then delivered to; whether its receiver is there shows with the first report.
 
     Args:
         name: as configured: what waits for this sink in the store waits under this name.
         settings: of any kind.
+        identity: what tells this installation from all others; for receivers that several may send to.
 
     Raises:
         UsageError: a credential is not where the settings say, a value cannot be used, or a library is missing.
@@ -48,7 +49,7 @@ def open_sink(name: str, settings: SinkSettings) -> Sink:
             case MqttSettings():
                 from avdetect.serve.sinks.mqtt import MqttSink
 
-                return MqttSink(name, settings)
+                return MqttSink(name, settings, identity)
             case CommandSettings():
                 from avdetect.serve.sinks.local import CommandSink
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from avdetect.errors import AvdetectError
 
-__all__ = ["Delivery", "DeliveryError", "DeliveryKind", "Sink", "StatelessSink"]
+__all__ = ["Delivery", "DeliveryError", "DeliveryKind", "SetThreshold", "Sink", "StatelessSink"]
+
+SetThreshold = Callable[[str, str, float | None], None]
+"""Sets the threshold of a feed and a class, or with ``None`` takes back what was set; raises ``UsageError``."""
 
 DeliveryKind = Literal["event", "clip", "gap"]
 """An event opened, went on or closed; the clip of an event is there; a gap began or ended."""
@@ -80,6 +83,18 @@ class Sink(Protocol):
         """Say whether a feed is seen at present; must not block."""
         ...
 
+    def level(self, feed: str, dbfs: float) -> None:
+        """Say how loud a feed is now, at most 0; must not block."""
+        ...
+
+    def thresholds(self, feed: str, values: Mapping[str, float]) -> None:
+        """Say from which probability on the classes of a feed are events now; must not block."""
+        ...
+
+    def obey(self, set_threshold: SetThreshold) -> None:
+        """Take orders, if it is a sink that can, and set thresholds with this; called once, before ``open``."""
+        ...
+
     def close(self) -> None:
         """Let go of connections; a ``deliver`` under way gives up soon."""
         ...
@@ -99,6 +114,15 @@ class StatelessSink:
 
     def status(self, feed: str, online: bool) -> None:
         """Nothing to tell."""
+
+    def level(self, feed: str, dbfs: float) -> None:
+        """Nothing to tell."""
+
+    def thresholds(self, feed: str, values: Mapping[str, float]) -> None:
+        """Nothing to tell."""
+
+    def obey(self, set_threshold: SetThreshold) -> None:
+        """Nobody gives orders here."""
 
     def close(self) -> None:
         """Nothing to let go of."""

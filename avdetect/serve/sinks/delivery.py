@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from avdetect.backoff import Backoff
 from avdetect.errors import AvdetectError
 from avdetect.redaction import redacted
-from avdetect.serve.sinks.base import Delivery, DeliveryError, Sink
+from avdetect.serve.sinks.base import Delivery, DeliveryError, SetThreshold, Sink
 from avdetect.serve.store import Store
 
 __all__ = ["DeliveryObserver", "Dispatcher"]
@@ -54,6 +54,7 @@ class Dispatcher:
         first_retry_s: float = 1.0,
         max_retry_s: float = 60.0,
         observer: DeliveryObserver | None = None,
+        set_threshold: SetThreshold | None = None,
     ) -> None:
         """Begin to deliver.
 
@@ -63,10 +64,12 @@ class Dispatcher:
             first_retry_s: how long to wait after the first failure, where the sink does not say so itself.
             max_retry_s: the longest such wait, however many failures there were.
             observer: told of every attempt.
+            set_threshold: what sinks that take orders set thresholds with.
         """
         self._store = store
         self._first_retry_s, self._max_retry_s = first_retry_s, max_retry_s
         self._observer = observer
+        self._set_threshold = set_threshold
         self._workers: tuple[_Worker, ...] = ()  # never changed, only replaced: other threads go through it
         self.replace((), sinks)
 
@@ -85,6 +88,9 @@ class Dispatcher:
         kept = [worker.sink.name for worker in self._workers]
         if num_given_up := self._store.give_up_all_but([*kept, *(sink.name for sink in sinks)]):
             _LOG.warning("reports given up, as their sinks are not configured any more: %d", num_given_up)
+        if self._set_threshold is not None:
+            for sink in sinks:
+                sink.obey(self._set_threshold)
         self._workers += tuple(
             _Worker(self._store, sink, Backoff(first_s=self._first_retry_s, max_s=self._max_retry_s), self._observer)
             for sink in sinks
@@ -105,6 +111,16 @@ class Dispatcher:
         """Tell the sinks whether a feed is seen at present."""
         for worker in self._workers:
             worker.sink.status(feed, online)
+
+    def level(self, feed: str, dbfs: float) -> None:
+        """Tell the sinks how loud a feed is."""
+        for worker in self._workers:
+            worker.sink.level(feed, dbfs)
+
+    def thresholds(self, feed: str, values: Mapping[str, float]) -> None:
+        """Tell the sinks from which probability on the classes of a feed are events."""
+        for worker in self._workers:
+            worker.sink.thresholds(feed, values)
 
     def backlog(self) -> dict[str, int]:
         """How many reports wait, for each sink."""

@@ -23,13 +23,22 @@ __all__ = ["CommandSink", "FileSink"]
 _TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h."""
 _MAX_COMPLAINT_BYTES = 300
+_PASSED = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
+        *("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY"),
+        *("SYSTEMROOT", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "APPDATA"),
+    }
+)
+"""Of our environment: what programs need to run, speak and show something."""
 
 
 class CommandSink(StatelessSink):
     """Runs a program with ``Delivery.document()`` as JSON on its standard input.
 
-    Its environment holds ours and the parts of the report: ``AVDETECT_KIND``, ``AVDETECT_KEY``, ``AVDETECT_FEED``,
-    ``AVDETECT_CLASS`` ... (empty for what is not known). Exit status 0 takes the report. 75 (EX_TEMPFAIL) has it tried
+    Its environment holds the parts of the report, ``AVDETECT_KIND``, ``AVDETECT_KEY``, ``AVDETECT_FEED``,
+    ``AVDETECT_CLASS`` ... (empty for what is not known), and of ours only what programs need to run and what
+    ``pass_env`` names: the rest may hold credentials. Exit status 0 takes the report. 75 (EX_TEMPFAIL) has it tried
     again until it is taken; after any other, or a timeout, it is tried a few times, then given up: a mistake in the
     program must not hold up all that follows.
     """
@@ -55,7 +64,7 @@ class CommandSink(StatelessSink):
             report.write(json.dumps(delivery.document()).encode())
             report.seek(0)
             try:
-                status = self._run(_environment(delivery), report, complaint)
+                status = self._run(self._environment(delivery), report, complaint)
             except OSError as error:
                 raise DeliveryError(f"cannot run {self._program}: {error}", permanent=last) from error
             except subprocess.TimeoutExpired as error:
@@ -68,6 +77,12 @@ class CommandSink(StatelessSink):
     @property
     def _program(self) -> str:
         return self._settings.argv[0]
+
+    def _environment(self, delivery: Delivery) -> dict[str, str]:
+        parts = {f"AVDETECT_{key.upper()}": _text(value) for key, value in delivery.document().items()}
+        passed = {*_PASSED, *self._settings.pass_env}
+        ours = {name: value for name, value in os.environ.items() if name in passed or name.startswith("LC_")}
+        return {**ours, **parts}
 
     def _run(self, environment: Mapping[str, str], report: IO[bytes], complaint: IO[bytes]) -> int:
         with subprocess.Popen(
@@ -84,11 +99,6 @@ class CommandSink(StatelessSink):
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 raise
-
-
-def _environment(delivery: Delivery) -> dict[str, str]:
-    parts = {f"AVDETECT_{key.upper()}": _text(value) for key, value in delivery.document().items()}
-    return {**os.environ, **parts}
 
 
 def _text(value: object) -> str:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from avdetect.events.event import Modality
+from avdetect.serve.hours import HoursSetting, is_in
 from avdetect.serve.secrets import Secret, SecretSettings
 
-__all__ = ["CommandSettings", "FileSettings", "MqttSettings", "SinkSettings", "TlsSettings", "WebhookSettings"]
+__all__ = [
+    "CommandSettings",
+    "FileSettings",
+    "MqttSettings",
+    "ReportFilter",
+    "SinkSettings",
+    "TlsSettings",
+    "WebhookSettings",
+]
 
 _MQTT_PORT = 1883
 _MQTT_TLS_PORT = 8883
@@ -24,7 +35,31 @@ def _topic(text: str) -> str:
     return text
 
 
-class WebhookSettings(SecretSettings):
+class ReportFilter(SecretSettings):
+    """What every sink may choose: which reports of events it gets. Gaps go to all sinks."""
+
+    classes: tuple[str, ...] | None = None
+    """Events of these classes; ``None`` for all."""
+    modality: tuple[Modality, ...] | None = None
+    """Events that were carried by one of these; ``None`` for all."""
+    quiet_hours: tuple[HoursSetting, ...] = ()
+    """No event that opens at these hours."""
+
+    @field_validator("modality", "quiet_hours", "classes", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    def wants(self, label: str, modality: Modality, started_at: datetime) -> bool:
+        """Whether a sink with these settings gets an event."""
+        return (
+            (self.classes is None or label in self.classes)
+            and (self.modality is None or modality in self.modality)
+            and not is_in(self.quiet_hours, started_at)
+        )
+
+
+class WebhookSettings(ReportFilter):
     """A URL that every report is sent to with POST."""
 
     type: Literal["webhook"] = "webhook"
@@ -58,7 +93,7 @@ class TlsSettings(BaseModel):
         return self
 
 
-class MqttSettings(SecretSettings):
+class MqttSettings(ReportFilter):
     """A broker, and what is told to it below ``prefix``."""
 
     type: Literal["mqtt"] = "mqtt"
@@ -76,6 +111,8 @@ class MqttSettings(SecretSettings):
     home_assistant: bool = False
     """Whether feeds and classes show up in Home Assistant by themselves."""
     discovery_prefix: Annotated[str, AfterValidator(_topic)] = "homeassistant"
+    control: bool = False
+    """Whether thresholds can be set through the broker: by anyone who may publish there."""
     keepalive_s: int = Field(default=30, ge=5, le=3600)
     """After one and a half of these without a sign of life the broker says that we are offline."""
     timeout_s: Seconds = 10.0
@@ -111,7 +148,7 @@ class MqttSettings(SecretSettings):
         return self.port or (_MQTT_PORT if self.tls is None else _MQTT_TLS_PORT)
 
 
-class CommandSettings(SecretSettings):
+class CommandSettings(ReportFilter):
     """A program that is run for every report, with the report on its standard input and in its environment."""
 
     type: Literal["command"] = "command"
@@ -121,9 +158,11 @@ class CommandSettings(SecretSettings):
     """After which it is killed, with all that it started."""
     attempts: int = Field(default=5, ge=1)
     """How often a report is tried before it is given up."""
+    pass_env: tuple[str, ...] = ()
+    """Names of variables of the service's environment that the program gets, beside PATH, HOME and the like."""
 
 
-class FileSettings(SecretSettings):
+class FileSettings(ReportFilter):
     """A file that every report is appended to, one line of JSON each."""
 
     type: Literal["file"] = "file"

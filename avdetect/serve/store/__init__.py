@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from avdetect.serve.store.schema import Answer, StoredEvent
-from avdetect.serve.store.store import Prunable, Store
+from avdetect.serve.store.store import Prunable, ScoreBlock, Store
 
-__all__ = ["Answer", "Prunable", "Store", "StoredEvent"]
+__all__ = ["Answer", "Prunable", "ScoreBlock", "Store", "StoredEvent"]

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import BaseFileLock
+
 from avdetect.errors import StoreError
 from avdetect.serve.store.schema import check_version, migrate
 from avdetect.sinks.ownership import own
@@ -40,7 +42,7 @@ class Database:
         self._idle_lock = threading.Lock()
         self._idle_readers: list[sqlite3.Connection] = []
         self._closed = False
-        self._owned: sqlite3.Connection | None = None
+        self._owned: BaseFileLock | None = None
         self._writer: sqlite3.Connection | None = None
         try:
             with _explained(path):
@@ -134,7 +136,7 @@ class Database:
             if self._writer is not None:
                 self._writer.close()
             if self._owned is not None:
-                self._owned.close()
+                self._owned.release()
 
     def _open_for_writing(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -184,9 +186,12 @@ def _reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _own(path: Path) -> sqlite3.Connection:
+def _own(path: Path) -> BaseFileLock:
     """Keep other programs from writing to ``path``."""
-    lock = own(path.with_name(f"{path.name}.lock"))
+    try:
+        lock = own(path.with_name(f"{path.name}.lock"))
+    except OSError as error:
+        raise StoreError(f"cannot use the store {path}: {error.strerror or error}.") from error
     if lock is None:
         raise StoreError(f"{path} is in use by another avdetect; stop that one, or name another file.")
     return lock

@@ -35,6 +35,8 @@ class Pruned:
     num_undelivered_events: int = 0
     """Of these, how many a sink had still to get something of."""
     num_gaps: int = 0
+    num_score_blocks: int = 0
+    """Minutes of scores."""
     num_orphans: int = 0
     """Files that belonged to no event."""
 
@@ -46,11 +48,13 @@ def prune(
     now: datetime,
     max_age: timedelta | None = None,
     max_bytes: int | None = None,
+    scores_max_age: timedelta | None = None,
 ) -> Pruned:
     """Delete what is too old, then what is too much.
 
     Age takes closed events and gaps that ended more than ``max_age`` ago, but none that a sink has still to get, and
-    none that the operator confirmed or dismissed: those are the labels of the next training. Size takes the oldest
+    none that the operator confirmed or dismissed: those are the labels of the next training. Scores have an age of
+    their own. Size takes the oldest scores, then the oldest
     closed events, and the gaps before them, until clips, thumbnails and the store's rows fit into ``max_bytes``: first
     events without an answer, then those with one, and those that were not delivered only when nothing else is left. An
     open event always stays.
@@ -68,6 +72,8 @@ def prune(
             _delete(store, folder, batch, pruned)
         pruned.num_gaps += store.forget_gaps(now - max_age)
     pruned.num_orphans = folder.delete_orphans(store.files(), now.timestamp() - _ORPHAN_AGE_S)
+    if scores_max_age is not None:
+        pruned.num_score_blocks += store.forget_scores(ended_before=now - scores_max_age)
     if max_bytes is not None:
         _shrink_to(max_bytes, store, folder, now, pruned)
     store.shrink()
@@ -78,6 +84,9 @@ def prune(
 
 def _shrink_to(max_bytes: int, store: Store, folder: _Folder, now: datetime, pruned: Pruned) -> None:
     while (excess := folder.size_bytes() + store.size_bytes() - max_bytes) > 0:
+        if num_blocks := store.forget_scores(oldest=_BATCH):  # of all that is kept the easiest to come by again
+            pruned.num_score_blocks += num_blocks
+            continue
         batch = _enough(store.most_dispensable(_BATCH), folder, excess)
         if not batch:
             pruned.num_gaps += store.forget_gaps(now, undelivered=True)

@@ -96,6 +96,36 @@ MIGRATIONS: tuple[str, ...] = (
         until_us INTEGER NOT NULL
     ) WITHOUT ROWID;
     """,
+    # Who this is and when it last ran; thresholds that were set on the page or through a broker; why a clip is missing;
+    # scores of all snippets, by the minute (``scores``).
+    """
+    CREATE TABLE facts (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE thresholds (
+        feed TEXT NOT NULL,
+        label TEXT NOT NULL,
+        value REAL NOT NULL CHECK (value BETWEEN 0 AND 1),
+        PRIMARY KEY (feed, label)
+    ) WITHOUT ROWID;
+    ALTER TABLE events ADD COLUMN clip_failure TEXT;
+    CREATE TABLE score_columns (
+        id INTEGER PRIMARY KEY,
+        text TEXT NOT NULL UNIQUE
+    );
+    CREATE TABLE scores (
+        position INTEGER PRIMARY KEY,
+        feed TEXT NOT NULL,
+        start_us INTEGER NOT NULL,
+        end_us INTEGER NOT NULL,
+        columns_id INTEGER NOT NULL REFERENCES score_columns (id),
+        num_snippets INTEGER NOT NULL,
+        data BLOB NOT NULL
+    );
+    CREATE INDEX scores_by_feed ON scores (feed, start_us);
+    CREATE INDEX scores_by_end ON scores (end_us);
+    """,
 )
 
 
@@ -154,10 +184,12 @@ class StoredEvent(FeedEvent):
     """An event as last reported, and what the operator said of it."""
 
     answer: Answer | None = None
+    clip_failure: str | None = None
+    """Why there is no clip, where one was wanted; a sentence."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**FeedEvent.as_dict(self), "answer": self.answer}
+        return {**FeedEvent.as_dict(self), "answer": self.answer, "clip_failure": self.clip_failure}
 
 
 def event_values(event: FeedEvent) -> dict[str, object]:
@@ -202,6 +234,7 @@ def to_event(row: sqlite3.Row) -> StoredEvent:
         clip=row["clip"],
         thumbnail=row["thumbnail"],
         answer=row["answer"],
+        clip_failure=row["clip_failure"],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from avdetect.serve.store.schema import (
     where,
 )
 
-__all__ = ["Answer", "Prunable", "Store", "StoredEvent"]
+__all__ = ["Answer", "Prunable", "ScoreBlock", "Store", "StoredEvent"]
 
 _NEXT_DELIVERIES = """
     SELECT seq, kind, event_id, gap_id, stage, payload, EXISTS (
@@ -43,7 +43,22 @@ _END_GAP_WHERE_KNOWN = """
         started_at_us, coalesce((SELECT until_us FROM watched WHERE watched.feed = gaps.feed), ?)
     ) WHERE position = ?
 """
+_RAN_UNTIL, _IDENTITY = "ran-until-us", "identity"
+"""Names of facts."""
 _UNDELIVERED = "EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id AND failure IS NULL)"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreBlock:
+    """The scores of a feed in about a minute, packed; ``avdetect.serve.store.scores`` packs and unpacks them."""
+
+    feed: str
+    start: datetime
+    end: datetime
+    columns: str
+    """JSON: which classes they are of, and by which bundle."""
+    num_snippets: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +103,39 @@ class Store:
             _put_event(connection, event, sinks)
 
     def attach_clip(
-        self, event_id: str, clip: str | None, thumbnail: str | None, sinks: Sequence[str] = ()
+        self,
+        event_id: str,
+        clip: str | None,
+        thumbnail: str | None,
+        sinks: Sequence[str] = (),
+        *,
+        failure: str | None = None,
     ) -> StoredEvent | None:
-        """Note the file names of an event's clip and thumbnail, to be delivered to ``sinks``.
+        """Note the file names of an event's clip and thumbnail, to be delivered to ``sinks`` unless they are known.
+
+        Args:
+            event_id: of the event.
+            clip: name of the file; ``None`` for none, or none yet.
+            thumbnail: the same of the picture.
+            sinks: that are told.
+            failure: why there will be no clip, in a sentence.
 
         Returns:
             The event with them, or ``None`` if it is not kept any more: nobody will miss the files.
         """
         with self._database.writing() as connection:
+            before = _find_event(connection, event_id)
+            if before is None:
+                return None
             connection.execute(
-                "UPDATE events SET clip = coalesce(?, clip), thumbnail = coalesce(?, thumbnail) WHERE id = ?",
-                (clip, thumbnail, event_id),
+                "UPDATE events SET clip = coalesce(?, clip), thumbnail = coalesce(?, thumbnail), clip_failure = ?"
+                " WHERE id = ?",
+                (clip, thumbnail, failure, event_id),
             )
             event = _find_event(connection, event_id)
-            if event is not None:
-                _enqueue(connection, sinks, "clip", event.stage, FeedEvent.as_dict(event), event_id=event_id)
+            if event is not None and event != before:
+                payload = {**FeedEvent.as_dict(event), "clip_failure": event.clip_failure}
+                _enqueue(connection, sinks, "clip", event.stage, payload, event_id=event_id)
         return event
 
     def record_gap(self, gap: FeedGap, sinks: Sequence[str] = ()) -> int:
@@ -127,29 +160,68 @@ class Store:
             )
             _enqueue_gap(connection, row_id, sinks)
 
-    def note_watched(self, until: Mapping[str, datetime]) -> None:
-        """These feeds are watched, no others, and it is known up to when what was seen of each.
+    def note_watched(self, until: Mapping[str, datetime], now: datetime, *, ended: Collection[str] = ()) -> None:
+        """Note up to when it is known what was seen of each feed, and that the service runs.
 
         A power cut may undo the last of these notes.
+
+        Args:
+            until: by feed; what is known of others stays.
+            now: up to when the service has run.
+            ended: feeds of which there is no more: what was not seen of them was not missed.
         """
         with self._database.writing(durable=False) as connection:
-            connection.execute("DELETE FROM watched")
             rows = [(feed, micros(at)) for feed, at in until.items()]
-            connection.executemany("INSERT INTO watched (feed, until_us) VALUES (?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO watched (feed, until_us) VALUES (?, ?)", rows)
+            connection.executemany("DELETE FROM watched WHERE feed = ?", [(feed,) for feed in ended])
+            _set_fact(connection, _RAN_UNTIL, str(micros(now)))
 
     def watched(self) -> dict[str, datetime]:
-        """The feeds that were watched last, and up to when it is known what was seen of each."""
+        """All feeds that were ever watched, and up to when it is known what was seen of each."""
         with self._database.reading() as connection:
             return {feed: moment(until_us) for feed, until_us in connection.execute("SELECT * FROM watched")}
 
+    def ran_until(self) -> datetime | None:
+        """When the service last noted that it runs."""
+        with self._database.reading() as connection:
+            at_us = _fact(connection, _RAN_UNTIL)
+        return None if at_us is None else moment(int(at_us))
+
+    def identity(self) -> str:
+        """What tells this installation from all others: made with the store, and the same for ever."""
+        with self._database.writing() as connection:
+            known = _fact(connection, _IDENTITY)
+            if known is None:
+                known = uuid.uuid4().hex
+                _set_fact(connection, _IDENTITY, known)
+        return known
+
+    def set_threshold(self, feed: str, label: str, value: float | None) -> None:
+        """Keep a threshold that was set while the service runs; with ``None`` that of the configuration holds again."""
+        with self._database.writing() as connection:
+            if value is None:
+                connection.execute("DELETE FROM thresholds WHERE feed = ? AND label = ?", (feed, label))
+            else:
+                connection.execute("INSERT OR REPLACE INTO thresholds VALUES (?, ?, ?)", (feed, label, value))
+
+    def thresholds(self, feed: str) -> dict[str, float]:
+        """Those of a feed that were set while the service ran, by class."""
+        with self._database.reading() as connection:
+            query = "SELECT label, value FROM thresholds WHERE feed = ? ORDER BY label"
+            return dict(connection.execute(query, (feed,)).fetchall())
+
     def close_dangling(
-        self, at: datetime, sinks_of: Callable[[str], Sequence[str]], *, but: Collection[int] = ()
+        self,
+        at: datetime,
+        sinks_of: Callable[[str, FeedEvent | None], Sequence[str]],
+        *,
+        but: Collection[int] = (),
     ) -> list[FeedEvent]:
         """Close what a service that died left open: events where they had come to, as interrupted; gaps where it died.
 
         Args:
             at: when gaps end of whose feed it is not known up to when it was watched.
-            sinks_of: which sinks the reports of a feed go to.
+            sinks_of: which sinks the reports of a feed, or of an event of it, go to.
             but: gaps that go on, by what ``record_gap`` returned.
 
         Returns:
@@ -159,11 +231,11 @@ class Store:
             rows = connection.execute("SELECT * FROM events WHERE stage <> 'closed' ORDER BY position").fetchall()
             events: list[FeedEvent] = [replace(to_event(row), stage="closed", interrupted=True) for row in rows]
             for event in events:
-                _put_event(connection, event, sinks_of(event.feed))
+                _put_event(connection, event, sinks_of(event.feed, event))
             for row_id, feed in connection.execute(_OPEN_GAPS).fetchall():
                 if row_id not in but:
                     connection.execute(_END_GAP_WHERE_KNOWN, (micros(at), row_id))
-                    _enqueue_gap(connection, row_id, sinks_of(feed))
+                    _enqueue_gap(connection, row_id, sinks_of(feed, None))
         return events
 
     def open_gaps(self) -> dict[int, FeedGap]:
@@ -329,6 +401,53 @@ class Store:
         with self._database.writing(durable=False) as connection:
             return connection.execute(query, (micros(ended_before), undelivered)).rowcount
 
+    # The scores of all snippets; ``scores`` says what is in a block.
+
+    def put_scores(self, blocks: Sequence[ScoreBlock]) -> None:
+        """Keep blocks of scores; a power cut may undo the last of them."""
+        with self._database.writing(durable=False) as connection:
+            for block in blocks:
+                connection.execute("INSERT OR IGNORE INTO score_columns (text) VALUES (?)", (block.columns,))
+                query = "SELECT id FROM score_columns WHERE text = ?"
+                (columns_id,) = connection.execute(query, (block.columns,)).fetchone()
+                values = {
+                    "feed": block.feed,
+                    "start_us": micros(block.start),
+                    "end_us": micros(block.end),
+                    "columns_id": columns_id,
+                    "num_snippets": block.num_snippets,
+                    "data": block.data,
+                }
+                _insert(connection, "scores", values)
+
+    def score_blocks(self, feed: str) -> Iterator[ScoreBlock]:
+        """The blocks of a feed, the oldest first, one by one."""
+        query = (
+            "SELECT feed, start_us, end_us, text, num_snippets, data FROM scores"
+            " JOIN score_columns ON score_columns.id = columns_id WHERE feed = ? ORDER BY start_us"
+        )
+        with self._database.reading() as connection:
+            for row in connection.execute(query, (feed,)):
+                start, end = moment(row["start_us"]), moment(row["end_us"])
+                yield ScoreBlock(row["feed"], start, end, row["text"], row["num_snippets"], row["data"])
+
+    def scored_feeds(self) -> list[str]:
+        """Names of the feeds of which scores are kept."""
+        with self._database.reading() as connection:
+            return [name for (name,) in connection.execute("SELECT DISTINCT feed FROM scores ORDER BY feed")]
+
+    def forget_scores(self, *, ended_before: datetime | None = None, oldest: int = 0) -> int:
+        """Delete blocks that ended so early, or so many of the oldest.
+
+        Returns:
+            How many.
+        """
+        with self._database.writing(durable=False) as connection:
+            if ended_before is not None:
+                return connection.execute("DELETE FROM scores WHERE end_us < ?", (micros(ended_before),)).rowcount
+            query = "DELETE FROM scores WHERE position IN (SELECT position FROM scores ORDER BY end_us LIMIT ?)"
+            return connection.execute(query, (oldest,)).rowcount
+
     def files(self) -> set[str]:
         """Names of all clips and thumbnails that belong to an event."""
         with self._database.reading() as connection:
@@ -380,6 +499,15 @@ def _put_event(connection: sqlite3.Connection, event: FeedEvent, sinks: Sequence
         columns = ", ".join(f"{name} = :{name}" for name in values)
         connection.execute(f"UPDATE events SET {columns} WHERE id = :id", values)
     _enqueue(connection, sinks, "event", event.stage, FeedEvent.as_dict(event), event_id=event.id)
+
+
+def _fact(connection: sqlite3.Connection, name: str) -> str | None:
+    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _set_fact(connection: sqlite3.Connection, name: str, value: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
 
 def _find_event(connection: sqlite3.Connection, event_id: str) -> StoredEvent | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from starlette.responses import StreamingResponse
-from starlette.types import Send
+from sse_starlette.event import JSONServerSentEvent
+from sse_starlette.sse import EventSourceResponse, SendTimeoutError
+from starlette.types import Receive, Scope, Send
 
 from avdetect.serve.web.state import ServiceState, Subscription
 
@@ -39,9 +39,9 @@ class EventStreams:
         """Whether another client would be one too many."""
         return len(self._open) >= MAX_STREAMS
 
-    def response(self) -> StreamingResponse:
-        """A stream for one client."""
-        return _EventStream(self._messages(), headers={"X-Accel-Buffering": "no"})  # a proxy in front passes it on
+    def response(self) -> EventSourceResponse:
+        """A stream for one client; ``feeds`` comes often enough to make pings needless."""
+        return _EventStream(self._messages(), ping=0, send_timeout=SLOW_CLIENT_S)
 
     def end(self, loop: asyncio.AbstractEventLoop) -> None:
         """End all streams, now and from now on, so that the server can stop: called from any thread."""
@@ -52,7 +52,7 @@ class EventStreams:
         for awake in self._open:
             awake.set()
 
-    async def _messages(self) -> AsyncIterator[bytes]:
+    async def _messages(self) -> AsyncIterator[JSONServerSentEvent]:
         loop, awake = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -70,7 +70,7 @@ class EventStreams:
         finally:
             self._open.discard(awake)
 
-    async def _changes(self, subscription: Subscription, awake: asyncio.Event) -> AsyncIterator[bytes]:
+    async def _changes(self, subscription: Subscription, awake: asyncio.Event) -> AsyncIterator[JSONServerSentEvent]:
         last_sequence: int | None = None
         feeds_due_s = time.monotonic()
         while not self._ended:
@@ -92,27 +92,24 @@ class EventStreams:
     def _feeds(self) -> dict[str, Any]:
         return {
             "service": self._service,
+            "trouble": self._state.trouble(),
             "now": round(time.time(), 3),
             "classes": [{"name": entry.name, "title": entry.title} for entry in self._state.classes],
             "feeds": [feed.as_dict() for feed in self._state.feeds()],
         }
 
 
-class _EventStream(StreamingResponse):
-    media_type = "text/event-stream"
+class _EventStream(EventSourceResponse):
+    """A stream whose client is dropped when it takes nothing."""
 
-    async def stream_response(self, send: Send) -> None:
-        async def send_in_time(message: Any) -> None:
-            async with asyncio.timeout(SLOW_CLIENT_S):
-                await send(message)
-
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
         try:
-            await super().stream_response(send_in_time)
-        except TimeoutError:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
             # The server closes a connection whose answer has no end.
             _LOG.info("dropped a web client that took nothing for %g s", SLOW_CLIENT_S)
 
 
-def _message(kind: str, body: dict[str, Any]) -> bytes:
-    """JSON has no line breaks of its own, so one ``data`` line holds it."""
-    return f"event: {kind}\ndata: {json.dumps(body, separators=(',', ':'))}\n\n".encode()
+def _message(kind: str, body: dict[str, Any]) -> JSONServerSentEvent:
+    return JSONServerSentEvent(body, event=kind, sep="\n")

@@ -50,11 +50,30 @@ class Metrics:
         self._delivered = Counter("avdetect_delivered_total", "Reports that a sink has taken.", sink, registry=registry)
         self._failed = Counter("avdetect_failed_deliveries_total", "Attempts that failed.", sink, registry=registry)
         self._backlog = Gauge("avdetect_backlog", "Reports that wait for a sink.", sink, registry=registry)
+        self._level = Gauge(
+            "avdetect_sound_level_dbfs", "Loudness of the newest snippet, at most 0.", feed, registry=registry
+        )
+        self._lost_clips = Counter(
+            "avdetect_lost_clips_total", "Clips of events that could not be cut or written.", feed, registry=registry
+        )
+        self._unstored = Gauge(
+            "avdetect_unstored_reports", "Reports that wait because the store cannot be written to.", registry=registry
+        )
+        self._lost_reports = Counter(
+            "avdetect_lost_reports_total", "Reports given up after too many had to wait.", registry=registry
+        )
+        self._writable = Gauge("avdetect_store_writable", "1 while the store takes reports, else 0.", registry=registry)
+        self._writable.set(1)
+        self._wrong_tokens = Counter("avdetect_wrong_tokens_total", "Requests with a wrong token.", registry=registry)
         self._read_backlog: Callable[[], Mapping[str, int]] | None = None
         ProcessCollector(registry=registry)  # memory, processor time and open files of this process; Linux only
 
-    def observe_snippet(self, feed: str, latency_s: float, scores: Mapping[str, float]) -> None:
+    def observe_snippet(
+        self, feed: str, latency_s: float, scores: Mapping[str, float], level_dbfs: float | None = None
+    ) -> None:
         """A snippet was scored, ``latency_s`` after its end; ``scores`` are probabilities by class."""
+        if level_dbfs is not None:
+            self._level.labels(feed).set(level_dbfs)
         self._snippets.labels(feed).inc()
         self._latency.labels(feed).observe(latency_s)
         for label, score in scores.items():
@@ -78,10 +97,30 @@ class Metrics:
         for counter in (self._snippets, self._dropped, self._reconnects):
             counter.labels(feed)
 
+    def count_lost_clip(self, feed: str) -> None:
+        """There will be no clip of an event."""
+        self._lost_clips.labels(feed).inc()
+
+    def set_unstored(self, num_reports: int) -> None:
+        """So many reports wait for the store."""
+        self._unstored.set(num_reports)
+
+    def set_writable(self, writable: bool) -> None:
+        """Whether the store takes reports."""
+        self._writable.set(writable)
+
+    def count_lost_report(self) -> None:
+        """A report was given up."""
+        self._lost_reports.inc()
+
+    def count_wrong_token(self) -> None:
+        """Somebody tried a wrong token."""
+        self._wrong_tokens.inc()
+
     def forget(self, feed: str) -> None:
         """A feed is no more: its figures go."""
-        by_feed = (self._up, self._snippets, self._dropped, self._latency, self._reconnects, self._events, self._score)
-        for metric in by_feed:
+        counts = (self._snippets, self._dropped, self._latency, self._reconnects, self._events, self._lost_clips)
+        for metric in (self._up, self._score, self._level, *counts):
             metric.remove_by_labels({"feed": feed})
 
     def count_delivered(self, sink: str) -> None:

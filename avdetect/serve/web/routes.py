@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,14 +12,15 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from pydantic import AwareDatetime, BaseModel
-from starlette.responses import StreamingResponse
+from sse_starlette.sse import EventSourceResponse
 from starlette.staticfiles import StaticFiles
 
-from avdetect.events.event import GapRecord
+from avdetect.events.event import FeedEvent, GapRecord
 from avdetect.media.find_sources import MEDIA_SUFFIXES
+from avdetect.serve.sinks.base import SetThreshold
 from avdetect.serve.store import Answer, Store, StoredEvent
 from avdetect.serve.store.labels import labelled_clips
-from avdetect.serve.web.auth import SESSION_COOKIE, Token
+from avdetect.serve.web.auth import SESSION_COOKIE, SESSION_S, GuessLimit, Token, too_many_guesses
 from avdetect.serve.web.events_stream import EventStreams
 from avdetect.serve.web.metrics import Metrics
 from avdetect.serve.web.schemas import (
@@ -29,6 +33,7 @@ from avdetect.serve.web.schemas import (
     ScoresOut,
     SessionOut,
     SignIn,
+    ThresholdIn,
 )
 from avdetect.serve.web.state import ServiceState
 
@@ -70,15 +75,19 @@ def events_router(store: Store, state: ServiceState, clips_folder: Path, clip_ma
             limit=limit + 1,
         )
         shown = found[:limit]
+        if state.unstored():
+            wanted = (feed, class_name, since, until, min_confidence)
+            shown = _with_unstored(shown, state.unstored(), wanted, is_first=cursor is None, answer=answer)
         return EventPage(
             events=[_event_out(event) for event in shown],
-            next_cursor=shown[-1].id if len(found) > limit else None,
+            next_cursor=found[limit - 1].id if len(found) > limit else None,
         )
 
     @router.get("/events/{event_id}", responses=_NO_EVENT)
     def event(event_id: EventId) -> EventOut:
         """One event."""
-        return _event_out(_found(store.event(event_id), event_id))
+        stored, unstored = store.event(event_id), state.unstored().get(event_id)
+        return _event_out(_found(stored if unstored is None else _newest(stored, unstored), event_id))
 
     @router.put("/events/{event_id}/answer", responses=_NO_EVENT)
     def answer(event_id: EventId, said: AnswerIn) -> EventOut:
@@ -104,8 +113,49 @@ def events_router(store: Store, state: ServiceState, clips_folder: Path, clip_ma
     return router
 
 
+_Wanted = tuple[str | None, str | None, datetime | None, datetime | None, float | None]
+"""Of events: feed, class, begun since, begun until, least confidence."""
+
+
+def _with_unstored(
+    stored: Sequence[StoredEvent],
+    unstored: Mapping[str, FeedEvent],
+    wanted: _Wanted,
+    *,
+    is_first: bool,
+    answer: str | None,
+) -> list[StoredEvent]:
+    """A page of events as they are now, though a full disk keeps the store from knowing it."""
+    shown = {event.id: _newest(event, unstored[event.id]) if event.id in unstored else event for event in stored}
+    if is_first and answer in (None, "unanswered"):
+        new = (event for event in unstored.values() if event.id not in shown and _meets(event, wanted))
+        shown |= {event.id: _newest(None, event) for event in new}
+    return sorted(shown.values(), key=lambda event: event.started_at, reverse=True)
+
+
+def _newest(stored: StoredEvent | None, unstored: FeedEvent) -> StoredEvent:
+    """What was reported last of an event, with what only the store knows."""
+    fields = {field.name: getattr(unstored, field.name) for field in dataclasses.fields(FeedEvent)}
+    newest = StoredEvent(**fields)
+    if stored is None:
+        return newest
+    known = {name: getattr(stored, name) for name in ("clip", "thumbnail", "answer", "clip_failure")}
+    return dataclasses.replace(newest, **known)
+
+
+def _meets(event: FeedEvent, wanted: _Wanted) -> bool:
+    feed, class_name, since, until, min_confidence = wanted
+    return (
+        (feed is None or event.feed == feed)
+        and (class_name is None or event.event.class_name == class_name)
+        and (since is None or event.started_at >= since)
+        and (until is None or event.started_at < until)
+        and (min_confidence is None or event.event.confidence >= min_confidence)
+    )
+
+
 def _event_out(event: StoredEvent) -> EventOut:
-    return EventOut.of_feed(event, answer=event.answer)
+    return EventOut.of_feed(event, answer=event.answer, clip_failure=event.clip_failure)
 
 
 def _found(event: StoredEvent | None, event_id: str) -> StoredEvent:
@@ -114,8 +164,8 @@ def _found(event: StoredEvent | None, event_id: str) -> StoredEvent:
     return event
 
 
-def feeds_router(state: ServiceState, streams: EventStreams) -> APIRouter:
-    """Routes that read the state."""
+def feeds_router(state: ServiceState, streams: EventStreams, set_threshold: SetThreshold) -> APIRouter:
+    """Routes that read the state, and the one that sets thresholds."""
     router = APIRouter(prefix="/api", tags=["feeds"])
 
     @router.get("/feeds")
@@ -138,15 +188,31 @@ def feeds_router(state: ServiceState, streams: EventStreams) -> APIRouter:
             scores=[ScoreOut.model_validate(row.as_dict()) for row in rows],
         )
 
+    @router.put(
+        "/feeds/{feed}/thresholds/{class_name}",
+        responses={404: {"description": "No such feed or class"}, 422: {"description": "No probability"}},
+    )
+    def threshold(
+        feed: Annotated[str, PathParameter(description="Its name.")],
+        class_name: Annotated[str, PathParameter(description="As in `classes` of the feed.")],
+        chosen: ThresholdIn,
+    ) -> FeedOut:
+        """Choose a threshold, which then goes before the configuration; the connection to the feed stays."""
+        known = {snapshot.status.feed: snapshot for snapshot in state.feeds()}
+        if feed not in known or class_name not in {entry.name for entry in known[feed].classes}:
+            raise HTTPException(404, f"There is no feed {feed} with a class {class_name}.")
+        set_threshold(feed, class_name, chosen.threshold)
+        return FeedOut.model_validate(next(s for s in state.feeds() if s.status.feed == feed).as_dict())
+
     @router.get(
         "/stream",
-        response_class=StreamingResponse,
+        response_class=EventSourceResponse,
         responses={
             200: {"content": {"text/event-stream": {}}, "description": "Server-sent events"},
             503: {"description": "Too many clients"},
         },
     )
-    async def stream() -> StreamingResponse:
+    async def stream() -> EventSourceResponse:
         """What changes, as it changes: `score`, `event`, `gap`, `state`, `clip`; and every five seconds all `feeds`.
 
         The data of a change are those of the other routes, with the name of the `feed`. A client that does not keep
@@ -186,10 +252,9 @@ def files_router(clips_folder: Path) -> APIRouter:
 
 
 STATIC_FOLDER = Path(__file__).parents[2] / "assets" / "live"
-SESSION_S = 90 * 24 * 3600
 
 
-def page_router(token: Token | None) -> APIRouter:
+def page_router(token: Token | None, guesses: GuessLimit) -> APIRouter:
     """Routes that are open to all."""
     router = APIRouter(tags=["session"])
 
@@ -200,23 +265,37 @@ def page_router(token: Token | None) -> APIRouter:
     @router.get("/api/session")
     def session(request: Request) -> SessionOut:
         """Whether a token is needed, and whether this caller has given it."""
-        return SessionOut(token_needed=token is not None, signed_in=token is None or token.admits(request.headers))
+        return SessionOut(
+            token_needed=token is not None, signed_in=token is None or token.knows_session(request.headers)
+        )
 
-    @router.post("/api/session", status_code=204, responses={403: {"description": "Not the token"}})
-    def sign_in(given: SignIn, request: Request, response: Response) -> None:
+    @router.post(
+        "/api/session",
+        status_code=204,
+        responses={403: {"description": "Not the token"}, 429: {"description": "Too many wrong tokens"}},
+    )
+    def sign_in(given: SignIn, request: Request) -> Response:
         """Give the token once, and get a cookie that stands for it."""
+        response = Response(status_code=204)
         if token is None:
-            return
+            return response
+        client = request.client.host if request.client else ""
+        wait_s = guesses.wait_s(client)
+        if wait_s > 0:
+            return too_many_guesses(wait_s)
         if not token.matches(given.token):
+            guesses.was_wrong(client)
             raise HTTPException(403, "That is not the token.")
+        guesses.was_right(client)
         response.set_cookie(
             SESSION_COOKIE,
-            token.session,
+            token.new_session(),
             max_age=SESSION_S,
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
         )
+        return response
 
     @router.delete("/api/session", status_code=204)
     def sign_out(response: Response) -> None:
@@ -243,8 +322,8 @@ def probes_router(state: ServiceState, metrics: Metrics) -> APIRouter:
 
     @router.get("/readyz", responses={503: {"model": Probe}})
     def ready(response: Response) -> Probe:
-        """200 once the model is loaded and the feeds have been started, whether they deliver or not."""
-        return _probe(response, state.ready(), "ready", "starting or stopping")
+        """200 once the model is loaded and the feeds have been started, and while what they report can be kept."""
+        return _probe(response, state.ready(), "ready", state.trouble() or "starting or stopping")
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def prometheus() -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +21,7 @@ __all__ = [
     "ScoresOut",
     "SessionOut",
     "SignIn",
+    "ThresholdIn",
 ]
 
 
@@ -42,6 +44,11 @@ class FeedOut(BaseModel):
     classes: list[ClassOut] = Field(description="Those whose events are wanted.")
     last_score_at: float | None = Field(description="Unix time in seconds.")
     latency_s: float | None = Field(description="From the last packet that the last score needed to that score.")
+    level_dbfs: float | None = Field(description="How loud it is, at most 0; null without sound.")
+    has_audio: bool | None = Field(description="Whether the source has sound; null before it was reached.")
+    has_video: bool | None = Field(description="Whether it has pictures.")
+    thresholds: dict[str, float] = Field(description="From which probability on a class is an event now.")
+    chosen_thresholds: list[str] = Field(description="Classes whose threshold was set here or through a broker.")
 
 
 class ScoreOut(BaseModel):
@@ -52,6 +59,7 @@ class ScoreOut(BaseModel):
     fused: list[float]
     audio: list[float] | None = Field(description="Null where nothing was heard.")
     visual: list[float] | None = Field(description="Null where nothing was seen.")
+    level_dbfs: float | None = Field(description="How loud it was; null where nothing was heard.")
 
 
 class ScoresOut(BaseModel):
@@ -65,6 +73,7 @@ class EventOut(FeedEventRecord):
     """An event, as far as it is known."""
 
     answer: Answer | None = Field(description="What a person said of it.")
+    clip_failure: str | None = Field(description="Why there is no clip, where one was wanted.")
 
 
 class EventPage(BaseModel):
@@ -80,6 +89,14 @@ class AnswerIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     answer: Answer | None = Field(description="Null takes an answer back.")
+
+
+class ThresholdIn(BaseModel):
+    """From which probability on a class is an event."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(description="Null for what the configuration says.")
 
 
 class SessionOut(BaseModel):

@@ -6,13 +6,15 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 from avdetect.events.event import FeedEvent, FeedGap
 from avdetect.manifest import Manifest
 from avdetect.serve.feeds.listener import ClipReady, FeedStatus, ScoredSnippet
+from avdetect.serve.feeds.live_feed import FeedSpec
 
 __all__ = ["Change", "ChangeKind", "ClassTitle", "FeedSnapshot", "ScoreRow", "ServiceState", "Subscription"]
 
@@ -50,6 +52,8 @@ class ScoreRow:
     """``None`` where nothing was heard."""
     visual: tuple[float, ...] | None
     """``None`` where nothing was seen."""
+    level_dbfs: float | None = None
+    """How loud it was; ``None`` where nothing was heard."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -59,6 +63,7 @@ class ScoreRow:
             "fused": self.fused,
             "audio": self.audio,
             "visual": self.visual,
+            "level_dbfs": self.level_dbfs,
         }
 
 
@@ -73,6 +78,12 @@ class FeedSnapshot:
     """When the last score came; ``None`` before the first."""
     latency_s: float | None
     """Of that score."""
+    level_dbfs: float | None
+    """How loud it was then; ``None`` without sound."""
+    thresholds: Mapping[str, float]
+    """From which probability on something is an event now, by class; a class that is not looked for now is missing."""
+    chosen: frozenset[str]
+    """The classes whose threshold was set on the page or through a broker."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -81,6 +92,9 @@ class FeedSnapshot:
             "classes": [{"name": entry.name, "title": entry.title} for entry in self.classes],
             "last_score_at": self.last_score_unix_s,
             "latency_s": None if self.latency_s is None else round(self.latency_s, 3),
+            "level_dbfs": self.level_dbfs,
+            "thresholds": {label: round(value, 4) for label, value in self.thresholds.items()},
+            "chosen_thresholds": sorted(self.chosen),
         }
 
 
@@ -139,6 +153,16 @@ class _Feed:
         self.rows: deque[ScoreRow] = deque(maxlen=MAX_ROWS)
         self.last_score_unix_s: float | None = None
         self.latency_s: float | None = None
+        self.level_dbfs: float | None = None
+        self.spec: FeedSpec | None = None
+        self.chosen: frozenset[str] = frozenset()
+
+    def snapshot(self, classes: Sequence[ClassTitle], now: datetime) -> FeedSnapshot:
+        rules = () if self.spec is None else self.spec.rules_at(now)
+        thresholds = {entry.name: rule.on for entry, rule in zip(classes, rules, strict=False) if rule is not None}
+        return FeedSnapshot(
+            self.status, self.classes, self.last_score_unix_s, self.latency_s, self.level_dbfs, thresholds, self.chosen
+        )
 
 
 class ServiceState:
@@ -154,14 +178,14 @@ class ServiceState:
         self._sequence = itertools.count(1)
         self._last_turn_s = time.monotonic()
         self._ready = False
+        self._trouble = ""
+        self._num_unstored = 0
+        self._unstored: dict[str, FeedEvent] = {}
 
     def feeds(self) -> list[FeedSnapshot]:
         """All feeds, in the order in which they were added."""
         with self._lock:
-            return [
-                FeedSnapshot(feed.status, feed.classes, feed.last_score_unix_s, feed.latency_s)
-                for feed in self._feeds.values()
-            ]
+            return [feed.snapshot(self.classes, datetime.now(UTC)) for feed in self._feeds.values()]
 
     def history(self, feed: str, *, after: int = 0) -> list[ScoreRow]:
         """The scores of the last minutes, oldest first; those after the sequence number ``after``.
@@ -180,8 +204,31 @@ class ServiceState:
         return subscription
 
     def ready(self) -> bool:
-        """Whether the service has begun to work."""
-        return self._ready
+        """Whether the service has begun to work, and keeps what it finds."""
+        return self._ready and not self._trouble
+
+    def trouble(self) -> str:
+        """What is wrong with the whole service, in a sentence; empty where all is well."""
+        if not self._trouble:
+            return ""
+        if not self._num_unstored:
+            return f"{self._trouble[:1].upper()}{self._trouble[1:]}"
+        waiting = "1 report waits" if self._num_unstored == 1 else f"{self._num_unstored} reports wait"
+        return f"{self._trouble[:1].upper()}{self._trouble[1:]} {waiting} in memory."
+
+    def unstored(self) -> dict[str, FeedEvent]:
+        """The newest report of each event that could not be stored yet."""
+        with self._lock:
+            return dict(self._unstored)
+
+    def set_store_trouble(self, message: str) -> None:
+        """Why the store cannot be written to; empty where it can."""
+        self._trouble = message
+
+    def set_unstored(self, num_reports: int, events: Mapping[str, FeedEvent]) -> None:
+        """How many reports wait for the store, and the newest ones of events among them."""
+        with self._lock:
+            self._num_unstored, self._unstored = num_reports, dict(events)
 
     def healthy(self) -> bool:
         """Whether the engine is alive."""
@@ -190,6 +237,19 @@ class ServiceState:
     def set_ready(self, ready: bool) -> None:
         """Called when all has been started, and again when the service begins to stop."""
         self._ready = ready
+
+    def set_rules(self, spec: FeedSpec, chosen: Iterable[str] = ()) -> None:
+        """Say by which rules a feed is watched, and for which classes somebody has chosen the threshold."""
+        with self._lock:
+            feed = self._feeds.get(spec.name)
+            if feed is not None:
+                feed.spec, feed.chosen = spec, frozenset(chosen)
+
+    def set_classes(self, feed: str, classes: Sequence[str]) -> None:
+        """Say anew which classes are wanted of a feed."""
+        with self._lock:
+            if feed in self._feeds:
+                self._feeds[feed].classes = tuple(entry for entry in self.classes if entry.name in classes)
 
     def set_feed(self, status: FeedStatus, classes: Sequence[str]) -> None:
         """Add a feed, or say anew which classes are wanted of it."""
@@ -232,12 +292,14 @@ class ServiceState:
                 _rounded(score.scores.tolist()),
                 _rounded(score.audio_scores.tolist()) if score.audio_present else None,
                 _rounded(score.visual_scores.tolist()) if score.visual_present else None,
+                None if scored.level_dbfs is None else round(scored.level_dbfs, 1),
             )
             feed.rows.append(row)
             while feed.rows[0].at_unix_s < scored.at_unix_s - HISTORY_S:
                 feed.rows.popleft()
             feed.last_score_unix_s = time.time()
             feed.latency_s = scored.latency_s
+            feed.level_dbfs = row.level_dbfs
             if self._subscriptions:
                 self._tell(Change(row.sequence, "score", scored.feed, row.as_dict()))
 
@@ -255,6 +317,7 @@ class ServiceState:
             "id": ready.event_id,
             "clip": ready.clip.name if ready.clip else None,
             "thumbnail": ready.thumbnail.name if ready.thumbnail else None,
+            "clip_failure": None if ready.clip or ready.early else ready.message,
         }
         self._publish("clip", ready.feed, body)
 

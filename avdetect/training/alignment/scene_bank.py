@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from avdetect.errors import DataError
 from avdetect.features.encoders import EncoderSessions
 from avdetect.features.encoding import EmbeddingStream, EncodingOptions, Samples
-from avdetect.files import make_folder, replacing
+from avdetect.files import replacing
 from avdetect.text.composer import Composition, MixOptions, compose
 from avdetect.text.records import HeardSound, LabelledSound
 from avdetect.timebase import Span
@@ -45,14 +45,14 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class SceneOptions:
-    """The choices about scenes that are made of a folder of sounds."""
+    """Which scenes are made of a folder of sounds."""
 
     versions: int = 8
-    """Scenes of each sound."""
+    """Of each sound."""
     overlap_share: float = 0.25
-    """Share of the scenes that have a second sound."""
+    """Of the scenes, how many have a second sound."""
     noise_scenes: int = 60
-    """Scenes of nothing but noise."""
+    """Of nothing but noise."""
     noise_scene_s: float = 12.8
     mix: MixOptions = field(default_factory=lambda: MixOptions(speed=(0.88, 1.14), shortest_cut_s=2.0))
     seed: int = 0
@@ -76,7 +76,7 @@ def audio_only(encoders: Encoders) -> Encoders:
 
 
 def encode_samples(samples: NDArray[np.float32], encoders: Encoders) -> NDArray[np.float32]:
-    """Encode a sound with the scorer's own stages: ``(T, audio_dim)``.
+    """What the scorer makes of this sound: ``(T, audio_dim)``, by its own stages.
 
     Args:
         samples: mono at the rate of the manifest's audio encoder.
@@ -120,7 +120,7 @@ def scene_bank(
         scenes.append(Scene(encode_samples(composition.samples, encoders).astype(np.float16), composition.heard))
         if on_done is not None:
             on_done(len(scenes), total)
-    make_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     _save(scenes, path, key)
     return tuple(scenes)
 
@@ -138,7 +138,7 @@ def _compositions(sounds: Sequence[LabelledSound], options: SceneOptions, hop_s:
 
 
 def _key(sounds: Sequence[LabelledSound], options: SceneOptions, encoders: Encoders) -> str:
-    """Hash all that the scenes depend on."""
+    """Of all that the scenes depend on."""
     digest = hashlib.sha256(json.dumps([fingerprint(encoders.manifest), asdict(options)]).encode())
     for sound in sounds:
         digest.update(json.dumps([sound.text, sound.label, len(sound.samples)]).encode())
@@ -153,7 +153,7 @@ def _save(scenes: Sequence[Scene], path: Path, key: str) -> None:
         "num_snippets": np.array([len(scene.audio) for scene in scenes], np.int64),
     }
     with replacing(path) as temporary:
-        temporary.write_bytes(safetensors.numpy.save(arrays, metadata={_FORMAT: key, "heard": json.dumps(heard)}))
+        safetensors.numpy.save_file(arrays, temporary, metadata={_FORMAT: key, "heard": json.dumps(heard)})
 
 
 def _load(path: Path, key: str) -> tuple[Scene, ...] | None:

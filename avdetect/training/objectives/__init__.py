@@ -1,1 +1,1 @@
-"""The losses that training minimises."""
+"""What training minimises: one file per loss."""

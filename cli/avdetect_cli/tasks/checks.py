@@ -18,8 +18,7 @@ from typing import Literal
 import typer
 
 import avdetect
-from avdetect.errors import AvdetectError, printable
-from avdetect_cli.terminal.text import out, warn
+from avdetect.errors import AvdetectError
 
 __all__ = ["Check", "doctor", "run_checks"]
 
@@ -63,7 +62,7 @@ def doctor(*, json: bool) -> None:
         checks = list(_shown(run_checks()))
     broken = [check for check in checks if check.status == "broken"]
     if broken:
-        warn(f"{', '.join(check.name for check in broken)}: broken, see above.")
+        typer.echo(f"avdetect: {', '.join(check.name for check in broken)}: broken, see above.", err=True)
         raise typer.Exit(1)
 
 
@@ -242,12 +241,12 @@ def _shown(checks: Iterable[Check]) -> Iterator[Check]:
     group = None
     for check in checks:
         if check.group != group:
-            out(*([] if group is None else [""]), check.group)
+            typer.echo(("" if group is None else "\n") + check.group)
             group = check.group
         mark, colour = styles[check.status]
-        typer.echo(f"  {_coloured(mark, colour)}  {check.name:<16} {printable(check.found)}")
+        typer.echo(f"  {_coloured(mark, colour)}  {check.name:<16} {check.found}")
         if check.fix and check.status != "ok":
-            out(f"      {'':<16} -> {check.fix}")
+            typer.echo(f"      {'':<16} -> {check.fix}")
         yield check
 
 
@@ -258,4 +257,4 @@ def _coloured(text: str, colour: str) -> str:
 def _print_json(checks: list[Check]) -> None:
     healthy = all(check.status != "broken" for check in checks)
     document = {"healthy": healthy, "checks": [dataclasses.asdict(check) for check in checks]}
-    out(*json_text.dumps(document, indent=2).split("\n"))
+    typer.echo(json_text.dumps(document, indent=2))

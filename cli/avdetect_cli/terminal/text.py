@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import typer
 
-from avdetect.errors import printable
-
-__all__ = ["out", "say", "show_duration", "show_speed", "show_time", "warn"]
+__all__ = ["say", "show_duration", "show_speed", "show_time"]
 
 
-def out(*lines: str) -> None:
-    """Print lines on standard output; what would steer a terminal is escaped."""
-    typer.echo("\n".join(map(printable, lines)))
-
-
-def say(*lines: str, quiet: bool) -> None:
-    """Print what is done on standard error, for it is no result."""
+def say(text: str, *, quiet: bool) -> None:
+    """On stderr: what is done is no result."""
     if not quiet:
-        with suppress(OSError):  # nobody can be told
-            typer.echo("\n".join(map(printable, lines)), err=True)
-
-
-def warn(message: str) -> None:
-    """Print a message of avdetect's own on standard error; that of an error may have several lines."""
-    say(*f"avdetect: {message}".split("\n"), quiet=False)
+        typer.echo(text, err=True)
 
 
 def show_time(seconds: float) -> str:

@@ -352,3 +352,55 @@ def test_short_curves_are_decided_without_importing_numba() -> None:
         "assert 'numba' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_another_threshold_leaves_an_open_event_open() -> None:
+    segmenter = EventSegmenter(["c0"], [SHARP], float(HOP))
+    for item in snippets(0.6, 0.6):
+        segmenter.push(item)
+
+    assert segmenter.change_rules([replace_rule(SHARP, on=0.9, off=0.5)]) == []
+    [event] = segmenter.open_events
+    closed = [event for item in snippets(0.6, 0.6, 0.6, 0.4)[2:] for event in segmenter.push(item)]
+
+    assert event.start_s == 0
+    assert [(event.start_s, round(event.end_s, 2)) for event in closed] == [(0.0, 1.92)]
+
+
+def test_another_threshold_holds_from_the_next_snippet_on() -> None:
+    segmenter = EventSegmenter(["c0"], [SHARP], float(HOP))
+    segmenter.push(snippet(0, [0.4]))
+    segmenter.change_rules([replace_rule(SHARP, on=0.3)])
+    segmenter.push(snippet(1, [0.4]))
+
+    assert [event.start_s for event in segmenter.open_events] == [pytest.approx(0.64)]
+
+
+@pytest.mark.parametrize(
+    "rule", [None, EventRule(on=0.5, off=0.3, smooth_snippets=3), EventRule(on=0.5, off=0.3, min_duration_s=60.0)]
+)
+def test_a_rule_under_which_an_open_event_would_vanish_closes_it(rule: EventRule | None) -> None:
+    segmenter = EventSegmenter(["c0"], [SHARP], float(HOP))
+    for item in snippets(0.6, 0.6):
+        segmenter.push(item)
+
+    [event] = segmenter.change_rules([rule])
+
+    assert (event.start_s, event.end_s) == (0.0, pytest.approx(1.28))
+    assert segmenter.open_events == []
+    assert segmenter.flush() == []
+
+
+def test_a_cooldown_outlasts_a_change_of_rules() -> None:
+    cooled = replace_rule(SHARP, cooldown_s=60.0)
+    segmenter = EventSegmenter(["c0"], [cooled], float(HOP))
+    for item in snippets(0.6, 0.1, 0.1):
+        segmenter.push(item)
+    segmenter.change_rules([replace_rule(cooled, on=0.4)])
+    segmenter.push(snippet(3, [0.9]))
+
+    assert segmenter.open_events == []
+
+
+def replace_rule(rule: EventRule, **changes: float) -> EventRule:
+    return rule.model_copy(update=changes)

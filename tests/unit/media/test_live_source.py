@@ -512,3 +512,31 @@ def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConnectError, match="/dev/nowhere") as caught:
         LiveSource("/dev/nowhere", PLAN, LiveOptions(input_format="v4l2"))
     assert caught.value.reason == "not-found"
+
+
+@pytest.mark.parametrize(
+    ("use", "present"), [("audio", (True, False)), ("video", (False, True)), ("both", (True, True))]
+)
+def test_only_the_stream_that_is_used_is_opened(clip: Path, use: str, present: tuple[bool, bool]) -> None:
+    watched = watch(str(clip), LiveOptions.model_validate({"use": use}))
+
+    assert (watched.info.audio_codec is not None, watched.info.video_codec is not None) == present
+    for kind, is_there in zip(("audio_present", "visual_present"), present, strict=True):
+        assert any(getattr(snippet, kind) for snippet in watched.snippets) == is_there
+
+
+def test_a_source_without_the_stream_that_is_used_says_so(media: MediaFactory) -> None:
+    silent = media.ffmpeg("use-silent.ts", "-f", "lavfi", "-i", "testsrc=d=1", "-c:v", "libx264")
+
+    with pytest.raises(ConnectError, match="holds no sound that can be decoded"):
+        LiveSource(str(silent), PLAN, LiveOptions(use="audio"))
+
+
+@pytest.mark.slow
+@pytest.mark.needs("gstreamer")
+def test_an_rtsp_source_is_asked_for_the_stream_that_is_used_alone(media: MediaFactory) -> None:
+    mp4 = media.flash_and_tone("rtsp.mp4", duration_s=LENGTH_S)
+    with feeds.rtsp_server(mp4) as url, LiveSource(url, PLAN, LiveOptions(use="audio")) as source:
+        streams = [stream.type for stream in source._reader._source.container.streams]
+
+    assert streams == ["audio"]

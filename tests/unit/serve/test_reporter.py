@@ -14,7 +14,8 @@ from avdetect.errors import StoreError
 from avdetect.events.event import Event, FeedEvent, FeedGap, SnippetScore
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.serve.feeds.listener import ClipReady, FeedStatus, ScoredSnippet
-from avdetect.serve.reporter import NOT_RUNNING, Reporter
+from avdetect.serve.feeds.track import NOT_RUNNING, NOT_WATCHED
+from avdetect.serve.reporter import Reporter
 from avdetect.serve.sinks.delivery import Dispatcher
 from avdetect.serve.store import Store
 from avdetect.serve.web.metrics import Metrics
@@ -64,7 +65,7 @@ def state() -> ServiceState:
 @pytest.fixture
 def reporter(store: FullStore, metrics: Metrics, state: ServiceState) -> Iterator[Reporter]:
     with Dispatcher(store, []) as dispatcher:
-        yield Reporter(store, dispatcher, metrics, state, lambda _: (), retry_interval_s=0.0)
+        yield Reporter(store, dispatcher, metrics, state, lambda feed, event: (), retry_interval_s=0.0)
 
 
 def test_a_gap_ends_in_the_store_where_it_began(reporter: Reporter, store: FullStore) -> None:
@@ -110,7 +111,7 @@ def gaps_of(store: Store) -> list[tuple[str, datetime, datetime | None]]:
 def test_the_time_between_two_runs_is_a_gap_from_where_the_feed_was_seen_last(
     reporter: Reporter, store: FullStore
 ) -> None:
-    store.note_watched({"door": NOW, "removed": NOW})
+    store.note_watched({"door": NOW, "removed": NOW}, NOW)
 
     gaps = reporter.resume(["door", "new"])
     assert gaps.keys() == {"door"}
@@ -121,7 +122,7 @@ def test_the_time_between_two_runs_is_a_gap_from_where_the_feed_was_seen_last(
 
 
 def test_a_run_that_saw_nothing_does_not_divide_the_gap(reporter: Reporter, store: FullStore) -> None:
-    store.note_watched({"door": NOW})
+    store.note_watched({"door": NOW}, NOW)
     reporter.resume(["door"])
 
     gaps = reporter.resume(["door"])
@@ -136,7 +137,7 @@ def test_what_was_not_seen_when_the_service_died_is_one_gap_after_the_other(
 ) -> None:
     died = NOW + timedelta(minutes=1)
     store.record_gap(GAP)
-    store.note_watched({"door": died})
+    store.note_watched({"door": died}, died)
 
     reporter.resume(["door"])
 
@@ -164,9 +165,140 @@ def test_a_feed_is_noted_as_seen_up_to_its_last_score_and_while_it_is_in_a_gap_u
     reporter.note_watched()
     assert before <= store.watched()["door"] <= datetime.now(UTC)
 
+    seen_last = store.watched()
     state.remove_feed("door")
     reporter.note_watched()
-    assert store.watched() == {}
+    assert store.watched() == seen_last  # from there on it was not watched
+
+    state.set_feed(running, ["siren"])
+    reporter.on_state(replace(running, state="ended"))
+    reporter.note_watched()
+    assert store.watched() == {}  # there is nothing more to be watched
+
+
+def test_time_that_nobody_watched_while_the_service_ran_is_told_apart(reporter: Reporter, store: FullStore) -> None:
+    store.note_watched({"door": NOW, "gate": NOW}, NOW)
+    stopped = NOW + timedelta(hours=2)
+    store.note_watched({"gate": stopped}, stopped)  # the door was taken out of the configuration
+
+    reporter.resume(["door"])
+
+    assert gaps_of(store) == [(NOT_WATCHED, NOW, stopped), (NOT_RUNNING, stopped, None)]
+
+
+def test_a_feed_that_comes_back_while_the_service_runs_was_not_watched_meanwhile(
+    reporter: Reporter, store: FullStore
+) -> None:
+    assert reporter.take_up("door") is None
+
+    store.note_watched({"door": NOW}, NOW)
+    gap = reporter.take_up("door")
+
+    assert gap is not None
+    assert (gap.reason, gap.started_at, gap.ended_at) == (NOT_WATCHED, NOW, None)
+
+
+def test_a_full_disk_is_told_and_what_is_new_is_shown_all_the_same(
+    reporter: Reporter, store: FullStore, state: ServiceState, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    state.set_ready(True)
+    reporter.on_event(EVENT)
+    store.full = True
+    for _ in range(3):
+        reporter.on_event(replace(EVENT, stage="updated"))
+    reporter.on_event(replace(EVENT, stage="closed"))
+
+    assert not state.ready()
+    assert state.trouble() == "The disk is full. 4 reports wait in memory."
+    assert state.unstored()[EVENT.id].stage == "closed"
+    text = metrics.render()[0].decode()
+    assert "avdetect_store_writable 0.0" in text
+    assert "avdetect_unstored_reports 4.0" in text
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == ["the disk is full."]
+
+    store.full = False
+    reporter.on_turn()
+
+    assert state.ready()
+    assert state.trouble() == ""
+    assert state.unstored() == {}
+    assert "avdetect_store_writable 1.0" in metrics.render()[0].decode()
+
+
+def test_of_too_many_reports_those_are_lost_that_later_ones_make_needless(
+    reporter: Reporter, store: FullStore, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avdetect.serve.reporter._MAX_UNSTORED", 3)
+    store.full = True
+    for stage in ("opened", "updated", "updated", "updated", "closed"):
+        reporter.on_event(replace(EVENT, stage=stage))
+    store.full = False
+    reporter.on_turn()
+
+    assert [event.stage for event in store.events()] == ["closed"]
+    assert "avdetect_lost_reports_total 2.0" in metrics.render()[0].decode()
+
+
+def test_a_clip_that_is_lost_is_reported(reporter: Reporter, store: FullStore, metrics: Metrics) -> None:
+    reporter.on_event(EVENT)
+    reporter.on_clip(ClipReady("door", EVENT.id, None, None, "The clip is lost: no space."))
+
+    assert store.events()[0].clip_failure == "The clip is lost: no space."
+    assert 'avdetect_lost_clips_total{feed="door"} 1.0' in metrics.render()[0].decode()
+
+
+def test_a_sink_that_heard_of_an_event_hears_of_its_end_whatever_it_has_become(
+    store: FullStore, tmp_path: Path
+) -> None:
+    """It was heard only, then seen too: the sink that wants what was heard must not wait for its end for ever."""
+
+    def sinks_of(feed: str, event: FeedEvent | None) -> tuple[str, ...]:
+        return ("phone",) if event is None or event.event.modality == "audio" else ()
+
+    state = ServiceState(read_manifest(default_bundle_path()))
+    with Store(tmp_path / "other.sqlite3") as kept, Dispatcher(kept, []) as dispatcher:
+        reporter = Reporter(kept, dispatcher, Metrics(), state, sinks_of)
+        reporter.on_event(EVENT)
+        reporter.on_event(replace(EVENT, stage="closed", event=replace(EVENT.event, modality="both")))
+        seen = replace(EVENT, id="seen", event=replace(EVENT.event, modality="visual"))
+        reporter.on_event(seen)
+        delivered = [(each.payload["id"], each.payload["stage"]) for each in kept.next_deliveries("phone")]
+
+    assert delivered == [(EVENT.id, "opened"), (EVENT.id, "closed")]
+
+
+@pytest.mark.parametrize(
+    ("streams", "said"),
+    [
+        ((False, True), "door: has no sound: what can only be heard is not found"),
+        ((True, False), "door: has no picture: what can only be seen is not found"),
+    ],
+)
+def test_a_feed_without_sound_or_picture_says_so_once(
+    reporter: Reporter, caplog: pytest.LogCaptureFixture, streams: tuple[bool, bool], said: str
+) -> None:
+    status = FeedStatus("door", "running", NOW, has_audio=streams[0], has_video=streams[1])
+    for state in ("running", "waiting", "running", "waiting", "running"):
+        reporter.on_state(replace(status, state=state))
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [said]
+    reporter.on_state(replace(status, has_audio=True, has_video=True))
+    reporter.on_state(status)
+    assert sum(record.getMessage() == said for record in caplog.records) == 2
+
+
+def test_why_a_feed_cannot_be_reached_is_in_the_log_in_full_whenever_it_changes(
+    reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    status = FeedStatus("door", "waiting", NOW)
+    reporter.on_gap(replace(GAP, message="rtsp://cam/1: cannot be opened as media: Connection refused."))
+    reporter.on_state(replace(status, message="rtsp://cam/1: cannot be opened as media: Connection refused."))
+    reporter.on_state(replace(status, message="rtsp://cam/1: cannot be opened as media: 404 Not Found."))
+    reporter.on_state(replace(status, message="rtsp://cam/1: cannot be opened as media: 404 Not Found."))
+
+    said = [record.getMessage() for record in caplog.records if "opened as media" in record.getMessage()]
+    assert [text.rpartition(": ")[2] for text in said] == ["Connection refused.", "404 Not Found."]
 
 
 def test_reconnects_and_drops_are_counted(reporter: Reporter, metrics: Metrics, state: ServiceState) -> None:

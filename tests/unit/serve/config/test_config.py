@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 import avdetect
-from avdetect.errors import DataError, UsageError
+from avdetect.errors import UsageError
+from avdetect.events.event import Event, FeedEvent, Modality
 from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect.serve.config.loading import load_config
-from avdetect.serve.config.reading import KeyLines, KeyPath
+from avdetect.serve.config.mistakes import KeyLines, KeyPath
 from avdetect.serve.sinks.settings import CommandSettings
 
 EXAMPLE = Path(avdetect.__file__).parent / "assets" / "serve.toml"
@@ -51,7 +53,7 @@ def test_everything_that_the_example_shows_can_be_set(tmp_path: Path, monkeypatc
     assert feed.address.url == "rtsp://me:p%40ss@camera.local/stream"
     assert set(loaded.config.sinks) == {"hook", "home", "log", "siren"}
     assert loaded.token == "x" * 32
-    assert loaded.classes(feed) == ("gunshot", "glass")
+    assert loaded.classes(feed.name) == ("gunshot", "glass")
     assert loaded.sinks("door") == ("home",)
 
 
@@ -123,7 +125,7 @@ def test_a_bundle_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read .*none.toml: No such file"):
+    with pytest.raises(UsageError, match="cannot read .*none.toml: No such file"):
         load_config(tmp_path / "none.toml")
 
 
@@ -323,3 +325,112 @@ u = { v = 1 }
 )
 def test_the_line_of_a_key(path: KeyPath, line: int) -> None:
     assert KeyLines(DOCUMENT).line(path) == line
+
+
+def test_mistakes_of_all_kinds_are_told_in_one_round(tmp_path: Path) -> None:
+    """Of syntax, of values, of what is missing in the environment, on the disk and among names."""
+    text = """\
+[model]
+bundle = "mine/"
+device = "gpu"
+
+[web]
+host = "0.0.0.0"
+
+[sinks.phone]
+type = "webhook"
+url_env = "NO_SUCH_VARIABLE"
+quiet_hours = ["22-6"]
+
+[sinks.home]
+type = "mqtt"
+host = "127.0.0.1"
+tls = { ca = "missing.pem" }
+
+[feeds.door]
+url = "rtsp://camera/1" "twice"
+transport = "tpc"
+sinks = ["fone"]
+
+[feeds.yard]
+url = "rtsp://camera/${NO_SUCH_VARIABLE}"
+hours = { "22:00-06:00" = { treshold = 0.5 } }
+"""
+
+    found = mistakes(tmp_path, text)
+
+    assert found[0].endswith("has 11 mistakes:")
+    assert [line.partition(": ")[0] + ": " + line.split(": ")[1] for line in found[1:]] == [
+        "2: model.bundle",
+        "3: model.device",
+        "6: web.host",
+        "10: sinks.phone.url_env",
+        "11: sinks.phone.quiet_hours",
+        "13: sinks.home",
+        "19: Expected newline or end of document after a statement.",
+        "20: feeds.door.transport",
+        "21: feeds.door.sinks",
+        "24: feeds.yard.url",
+        "25: feeds.yard.hours.22:00-06:00.treshold",
+    ]
+
+
+def test_several_lines_that_are_no_toml_are_told_at_once(tmp_path: Path) -> None:
+    text = '[web\nport = 1\n[feeds.door]\nurl = "rtsp://camera/1"\nenabled = yes\n[log]\nlevel = "quiet"\nformat = [\n'
+
+    assert [line.partition(":")[0] for line in mistakes(tmp_path, text)[1:]] == ["1", "5", "7", "8"]
+
+
+def test_a_threshold_holds_at_its_hours_and_one_that_was_chosen_before_all(tmp_path: Path) -> None:
+    text = (
+        FEED
+        + "threshold = 0.6\nthresholds = { glass = 0.5 }\n"
+        + '[feeds.door.hours]\n"22:00-06:00" = { thresholds = { glass = 0.3 } }\n'
+        + '"12:00-13:00" = { threshold = 0.9 }\n"13:00-14:00" = { quiet = true }\n'
+    )
+    loaded = load_config(write(tmp_path, text))
+
+    def thresholds(hour: int, chosen: dict[str, float]) -> dict[str, float]:
+        rules = loaded.feed("door", chosen).rules_at(datetime(2026, 11, 23, hour, 30).astimezone())
+        return {name: rule.on for name, rule in zip(loaded.class_names, rules, strict=True) if rule is not None}
+
+    assert (thresholds(9, {})["siren"], thresholds(9, {})["glass"]) == (0.6, 0.5)
+    assert (thresholds(23, {})["siren"], thresholds(23, {})["glass"]) == (0.6, 0.3)
+    assert (thresholds(12, {})["siren"], thresholds(12, {})["glass"]) == (0.9, 0.9)
+    assert thresholds(13, {"glass": 0.1}) == {}
+    assert thresholds(23, {"glass": 0.1})["glass"] == thresholds(9, {"glass": 0.1})["glass"] == 0.1
+
+
+def test_a_sink_gets_the_events_it_wants(tmp_path: Path) -> None:
+    text = (
+        FEED
+        + '[sinks.all]\ntype = "file"\npath = "-"\n'
+        + '[sinks.shots]\ntype = "file"\npath = "-"\nclasses = ["gunshot"]\n'
+        + '[sinks.heard]\ntype = "file"\npath = "-"\nmodality = ["audio", "both"]\n'
+        + '[sinks.day]\ntype = "file"\npath = "-"\nquiet_hours = "22:00-06:00"\n'
+    )
+    loaded = load_config(write(tmp_path, text))
+    night, noon = (datetime(2026, 11, 23, hour).astimezone() for hour in (23, 12))
+
+    def sinks(class_name: str, modality: Modality, at: datetime) -> set[str]:
+        event = Event(class_name, 0.0, 1.0, 0.5, 0.9, modality)
+        return set(loaded.sinks("door", FeedEvent("a", "door", "opened", event, at, at, at)))
+
+    assert sinks("gunshot", "audio", noon) == {"all", "shots", "heard", "day"}
+    assert sinks("siren", "visual", noon) == {"all", "day"}
+    assert sinks("gunshot", "both", night) == {"all", "shots", "heard"}
+    assert loaded.sinks("door") == ("all", "shots", "heard", "day")
+
+
+def test_what_only_a_restart_can_change_is_named_and_all_else_is_taken_over(tmp_path: Path) -> None:
+    running = load_config(write(tmp_path, FEED))
+    changed = '[store]\nfolder = "elsewhere"\n[prompts]\nkey = "keys jingle"\n' + FEED + "threshold = 0.7\n"
+
+    loaded = load_config(write(tmp_path, changed), running=running)
+
+    assert [note for note in loaded.notes if note.startswith("a change")] == [
+        "a change of [prompts] needs a restart; all else is taken over.",
+        "a change of [store] needs a restart; all else is taken over.",
+    ]
+    assert loaded.config.store == running.config.store
+    assert {rule.on for rule in loaded.feeds[0].rules if rule is not None} == {0.7}

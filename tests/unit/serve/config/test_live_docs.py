@@ -39,7 +39,7 @@ def test_the_table_names_settings_that_there_are() -> None:
 
 
 def test_the_web_hook_example_tells_our_requests_from_others() -> None:
-    (code,) = blocks("python")
+    (code,) = [block for block in blocks("python") if "hmac" in block]
     namespace: dict[str, Callable[[bytes, str, str], bool]] = {}
     exec(code, namespace)
     is_from_avdetect = namespace["is_from_avdetect"]

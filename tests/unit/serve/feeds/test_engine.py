@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -285,10 +286,10 @@ def test_a_feed_can_be_replaced_and_removed_while_others_run(bundle: Bundle) -> 
             return [status.state for status in recorder.states if status.feed == feed].count("running")
 
         recorder.wait_for(lambda: num_running("stays") == num_running("goes") == 1)
-        engine.add(spec(bundle, "goes", ends=False))
+        elsewhere = spec(bundle, "goes", ends=False)
+        engine.add(replace(elsewhere, address=replace(elsewhere.address, options=LiveOptions(stall_timeout_s=9.0))))
         recorder.wait_for(lambda: num_running("goes") == 2)
-        [gap] = recorder.gaps
-        [ended] = recorder.ended_gaps
+        gap, ended = recorder.gaps[0], recorder.ended_gaps[0]
         engine.remove("goes")
         recorder.wait_for(lambda: recorder.states[-1].state == "stopped")
 

@@ -60,8 +60,8 @@ def test_feeds_have_all_prompts_or_choose_among_them_like_among_classes(tmp_path
         Prompt("key", ("keys jingle",)),
         Prompt("voices", ("people talking", "a person speaks")),
     )
-    assert loaded.classes(door) == loaded.class_names == (*manifest.class_names, "key", "voices")
-    assert loaded.classes(yard) == ("siren", "key")
+    assert loaded.classes("door") == loaded.class_names == (*manifest.class_names, "key", "voices")
+    assert loaded.classes("yard") == ("siren", "key")
     assert door.rules[-1] == manifest.alignment.prompt_rule
     assert [rule.on for rule in yard.rules if rule is not None][-1] == 0.7
 

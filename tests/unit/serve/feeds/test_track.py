@@ -111,10 +111,36 @@ def test_an_open_event_is_reported_again_when_it_has_grown(track: FeedTrack, bun
 def test_an_outage_that_was_there_before_lasts_until_the_first_media(bundle: Bundle) -> None:
     outage = FeedGap("door", "not-running", "Off.", 0.0, datetime.fromtimestamp(ORIGIN_UNIX_S - 60, UTC))
     rules = [None] * len(bundle.manifest.classes)
-    track = FeedTrack("door", bundle, rules, update_interval_s=2.0, outage=outage)
+    track = FeedTrack("door", bundle, rules, update_interval_s=2.0, outage=outage, began_unix_s=ORIGIN_UNIX_S - 2)
 
-    assert track.lose("refused", "Not there yet.", ORIGIN_UNIX_S - 1) == []
     assert ended(begin(track)) == [replace(outage, ended_at=datetime.fromtimestamp(ORIGIN_UNIX_S, UTC))]
+
+
+def test_what_keeps_a_feed_away_once_the_service_runs_is_told_apart(bundle: Bundle) -> None:
+    off = FeedGap("door", "not-running", "Off.", 0.0, datetime.fromtimestamp(ORIGIN_UNIX_S - 60, UTC))
+    started = datetime.fromtimestamp(ORIGIN_UNIX_S - 20, UTC)
+    rules = [None] * len(bundle.manifest.classes)
+    track = FeedTrack("door", bundle, rules, update_interval_s=2.0, outage=off, began_unix_s=ORIGIN_UNIX_S - 20)
+
+    first = track.lose("refused", "Connection refused.", ORIGIN_UNIX_S - 10)
+    again = track.lose("timeout", "No answer.", ORIGIN_UNIX_S - 5)
+
+    refused = FeedGap("door", "refused", "Connection refused.", 0.0, started)
+    assert first == [GapOver(replace(off, ended_at=started)), refused]
+    assert again == []
+    assert ended(begin(track)) == [replace(refused, ended_at=datetime.fromtimestamp(ORIGIN_UNIX_S, UTC))]
+
+
+def test_a_feed_that_takes_long_to_connect_to_was_not_seen_though_the_service_ran(bundle: Bundle) -> None:
+    off = FeedGap("door", "not-running", "Off.", 0.0, datetime.fromtimestamp(ORIGIN_UNIX_S - 60, UTC))
+    rules = [None] * len(bundle.manifest.classes)
+    track = FeedTrack("door", bundle, rules, update_interval_s=2.0, outage=off, began_unix_s=ORIGIN_UNIX_S - 9)
+
+    reports = begin(track)
+
+    assert [gap.reason for gap in ended(reports)] == ["not-running", "connecting"]
+    assert [gap.started_at.timestamp() - ORIGIN_UNIX_S for gap in ended(reports)] == [-60, -9]
+    assert [gap.ended_at.timestamp() - ORIGIN_UNIX_S for gap in ended(reports) if gap.ended_at] == [-9, 0]
 
 
 def test_it_is_known_up_to_when_a_feed_was_watched(track: FeedTrack, bundle: Bundle) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 from pydantic import ValidationError
 
 from avdetect.errors import UsageError
 from avdetect.events.event import FeedEvent
 from avdetect.serve.sinks import Delivery, DeliveryError, MqttSettings, open_sink
+from avdetect.serve.sinks.base import SetThreshold
 from avdetect.serve.sinks.delivery import Dispatcher
 from avdetect.serve.sinks.mqtt import MqttSink
 from avdetect.serve.sinks.mqtt_topics import Topics
@@ -146,19 +150,23 @@ def test_the_broker_says_that_the_service_is_gone_when_it_dies(broker: Mosquitto
 def test_home_assistant_finds_a_sensor_for_each_class_of_each_feed(broker: Mosquitto) -> None:
     sink = mqtt(broker.port, home_assistant=True)
     sink.announce({"Front door": ["glass_break"]}, ())
-    topic = Topics("avdetect", "homeassistant").discovery("Front door", "glass_break")
-    wait_until(lambda: topic in retained(broker.port))
-    config = json.loads(retained(broker.port)[topic])
+    wait_until(lambda: sum(topic.endswith("/config") for topic in retained(broker.port)) == 3)
+    found = {topic: json.loads(text) for topic, text in retained(broker.port).items() if topic.endswith("/config")}
     sink.close()
 
+    by_name = {config["name"]: (topic, config) for topic, config in found.items()}
+    topic, config = by_name["Glass break"]
     assert topic.startswith("homeassistant/binary_sensor/avdetect/front_door_")
-    assert config["name"] == "Glass break"
     assert config["device"]["name"] == "Front door"
     assert config["state_topic"] == "avdetect/Front door/glass_break/state"
     assert [each["topic"] for each in config["availability"]] == [
         "avdetect/availability",
         "avdetect/Front door/availability",
     ]
+    assert by_name["Any event"][1]["state_topic"] == "avdetect/Front door/all/state"
+    assert by_name["Sound level"][0].startswith("homeassistant/sensor/avdetect/")
+    assert by_name["Sound level"][1]["unit_of_measurement"] == "dBFS"
+    assert len({config["unique_id"] for config in found.values()}) == 3
 
 
 def test_what_is_kept_of_a_feed_goes_with_it_also_in_a_later_run(broker: Mosquitto) -> None:
@@ -167,7 +175,7 @@ def test_what_is_kept_of_a_feed_goes_with_it_also_in_a_later_run(broker: Mosquit
     first.status("gate", True)
     for seq, feed in enumerate(("yard", "door", "gate")):
         first.deliver(report(an_event(feed=feed), seq))
-    wait_until(lambda: sum("config" in topic for topic in retained(broker.port)) == 4)
+    wait_until(lambda: sum("config" in topic for topic in retained(broker.port)) == 10)
     first.announce({"yard": ["gunshot"], "door": ["gunshot"]}, ())
     wait_until(lambda: not [topic for topic in retained(broker.port) if "gate" in topic or "scream" in topic])
     first.close()
@@ -182,7 +190,8 @@ def test_what_is_kept_of_a_feed_goes_with_it_also_in_a_later_run(broker: Mosquit
         "avdetect/yard/availability",
         "avdetect/yard/gunshot/event",
         "avdetect/yard/gunshot/state",
-        "homeassistant/binary_sensor/avdetect/yard_gunshot/config",
+        "avdetect/yard/all/state",
+        *Topics("avdetect", "homeassistant", "").discovery("yard", ["gunshot"], control=False),
     }
 
 
@@ -334,8 +343,209 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> No
 
 
 def test_names_that_differ_never_share_a_topic_or_an_identifier() -> None:
-    topics = Topics("avdetect", "homeassistant")
-    names = ["yard", "Yard", "yard ", "ya/rd", "ya%2Frd", "ya_rd", "ya+rd", "ya#rd", "yärd"]
+    topics = Topics("avdetect", "homeassistant", "")
+    names = ["yard", "Yard", "yard ", "ya/rd", "ya%2Frd", "ya_rd", "ya+rd", "ya#rd", "yärd", "yard_ya", "all", "_any"]
 
     assert len({topics.state(name, "x") for name in names}) == len(names)
-    assert len({topics.discovery(name, "x") for name in names}) == len(names)
+    assert len({topics.state("x", name) for name in names} | {topics.any_state("x")}) == len(names) + 1
+    configs = [topics.discovery(name, names, control=True) for name in names]
+    assert len({topic for found in configs for topic in found}) == len(names) * (2 + 2 * len(names))
+    identities = {json.loads(text)["unique_id"] for found in configs for text in found.values()}
+    assert len(identities) == len(names) * (2 + 2 * len(names))
+
+
+def installation(port: int, identity: str, **settings: Any) -> MqttSink:
+    chosen = MqttSettings.model_validate({"host": "127.0.0.1", "port": port, "home_assistant": True, **settings})
+    sink = open_sink("mqtt", chosen, identity=identity)
+    assert isinstance(sink, MqttSink)
+    sink.open()
+    return sink
+
+
+FIRST, SECOND = "1" * 32, "2" * 32
+
+
+def test_two_services_on_one_broker_do_not_delete_each_others_sensors(
+    broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = installation(broker.port, FIRST)
+    first.announce({"yard": ["gunshot"]}, ())
+    wait_until(lambda: sum("config" in topic for topic in retained(broker.port)) == 3)
+    before = retained(broker.port)
+    second = installation(broker.port, SECOND, timeout_s=0.5)
+    second.announce({"door": ["scream"]}, ())
+    with pytest.raises(DeliveryError, match='another avdetect, on .*, uses the topics below "avdetect"'):
+        second.deliver(report(an_event(feed="door"), 1))
+    second.announce({"door": ["scream", "gunshot"]}, ())
+    during = retained(broker.port)
+    second.close()
+    after = retained(broker.port)
+    first.close()
+
+    assert during == after == before
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 1
+    assert "give each service a `prefix` of its own" in told[0]
+
+
+def test_with_prefixes_of_their_own_two_services_share_a_broker(broker: Mosquitto) -> None:
+    sinks = {
+        prefix: installation(broker.port, identity, prefix=prefix)
+        for prefix, identity in (("north", FIRST), ("south", SECOND))
+    }
+    for sink in sinks.values():
+        sink.announce({"yard": ["gunshot"]}, ())
+        sink.deliver(report(an_event(), 1))
+    wait_until(lambda: sum("config" in topic for topic in retained(broker.port)) == 6)
+    kept = retained(broker.port)
+    for sink in sinks.values():
+        sink.close()
+
+    identities = [json.loads(text)["unique_id"] for topic, text in kept.items() if topic.endswith("config")]
+    assert len(set(identities)) == 6
+    assert (kept["north/yard/gunshot/state"], kept["south/yard/gunshot/state"]) == ("ON", "ON")
+
+
+def test_the_topics_of_an_installation_that_has_gone_can_be_taken(broker: Mosquitto) -> None:
+    first = installation(broker.port, FIRST)
+    first.announce({"yard": ["gunshot"]}, ())
+    wait_until(lambda: "avdetect/yard/gunshot/state" in retained(broker.port))
+    second = installation(broker.port, SECOND)
+    second.announce({"door": ["scream"]}, ())
+    first.close()  # the second one has been waiting for it
+    wait_until(lambda: "avdetect/door/scream/state" in retained(broker.port), timeout_s=30)
+    second.deliver(report(an_event(feed="door"), 1))
+    kept = retained(broker.port)
+    second.close()
+
+    assert not [topic for topic in kept if "yard" in topic]
+    assert kept["avdetect/availability"] == "online"
+
+
+def test_the_last_will_of_one_that_was_refused_does_not_make_the_other_unavailable(broker: Mosquitto) -> None:
+    first = installation(broker.port, FIRST)
+    first.announce({"yard": ["gunshot"]}, ())
+    wait_until(lambda: retained(broker.port).get("avdetect/availability") == "online")
+    with Subscriber(broker.port, "avdetect/availability") as subscriber:
+        refused = Client(CallbackAPIVersion.VERSION2)
+        refused.will_set("avdetect/availability", "offline", 1, retain=True)
+        refused.connect("127.0.0.1", broker.port)
+        refused.loop_start()
+        wait_until(refused.is_connected)
+        refused.socket().shutdown(2)  # type: ignore[union-attr]  # it vanishes without a word
+        wait_until(lambda: subscriber.on("avdetect/availability")[-2:] == ["offline", "online"])
+        refused.loop_stop()
+    first.close()
+
+
+def test_the_sensors_of_a_version_without_identities_are_replaced(broker: Mosquitto) -> None:
+    former = "homeassistant/binary_sensor/avdetect/yard_gunshot/config"
+    with Subscriber(broker.port) as subscriber:
+        subscriber._client.publish(former, "{}", 1, retain=True).wait_for_publish(10)
+    sink = installation(broker.port, FIRST)
+    sink.announce({"yard": ["gunshot"]}, ())
+    wait_until(lambda: former not in retained(broker.port) and sum("config" in t for t in retained(broker.port)) == 3)
+    sink.close()
+
+
+def test_a_feed_that_was_taken_out_leaves_nothing_behind_though_its_end_is_told_later(broker: Mosquitto) -> None:
+    sink = mqtt(broker.port)
+    sink.announce({"yard": ["gunshot"], "door": ["gunshot"]}, ())
+    sink.status("yard", True)
+    wait_until(lambda: retained(broker.port).get("avdetect/yard/availability") == "online")
+    sink.announce({"door": ["gunshot"]}, ())
+    sink.status("yard", False)  # the engine stops it a moment later
+    sink.deliver(report(replace(an_event(), stage="closed"), 1))
+    wait_until(lambda: not [topic for topic in retained(broker.port) if "yard" in topic])
+    sink.close()
+
+    assert not [topic for topic in retained(broker.port) if "yard" in topic]
+
+
+def test_any_event_of_a_feed_switches_its_topic_of_all_classes(broker: Mosquitto) -> None:
+    sink = mqtt(broker.port)
+    sink.announce({"yard": ["gunshot", "scream"]}, ())
+    wait_until(lambda: retained(broker.port).get("avdetect/yard/all/state") == "OFF")
+    event = an_event()
+    with Subscriber(broker.port, "avdetect/yard/all/state") as subscriber:
+        sink.deliver(report(event, 1))
+        sink.deliver(report(replace(event, stage="closed"), 2))
+        wait_until(lambda: subscriber.on("avdetect/yard/all/state")[-2:] == ["ON", "OFF"])
+    sink.close()
+
+
+def test_how_loud_a_feed_is_comes_every_few_seconds(broker: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avdetect.serve.sinks.mqtt._LEVEL_INTERVAL_S", 0.5)
+    sink = mqtt(broker.port)
+    sink.announce({"yard": ["gunshot"]}, ())
+    wait_until(lambda: "avdetect/yard/gunshot/state" in retained(broker.port))
+    with Subscriber(broker.port, "avdetect/yard/sound_level") as subscriber:
+        for _ in range(50):
+            sink.level("yard", -31.26)
+        wait_until(lambda: subscriber.on("avdetect/yard/sound_level"))
+        time.sleep(0.6)
+        sink.level("yard", -12.0)
+        wait_until(lambda: len(subscriber.on("avdetect/yard/sound_level")) == 2)
+    sink.close()
+
+    assert subscriber.on("avdetect/yard/sound_level") == ["-31.3", "-12.0"]
+    assert "avdetect/yard/sound_level" not in retained(broker.port)
+
+
+def controlled(port: int, set_threshold: SetThreshold, **settings: Any) -> MqttSink:
+    chosen = MqttSettings.model_validate({"host": "127.0.0.1", "port": port, "control": True, **settings})
+    sink = open_sink("mqtt", chosen)
+    assert isinstance(sink, MqttSink)
+    sink.obey(set_threshold)
+    sink.open()
+    sink.announce({"yard": ["gunshot"]}, ())
+    return sink
+
+
+def test_thresholds_are_set_through_the_broker_and_told_there(broker: Mosquitto) -> None:
+    orders: list[tuple[str, str, float | None]] = []
+
+    def set_threshold(feed: str, label: str, value: float | None) -> None:
+        orders.append((feed, label, value))
+        sink.thresholds(feed, {label: 0.3 if value is None else value})
+
+    sink = controlled(broker.port, set_threshold, home_assistant=True)
+    sink.thresholds("yard", {"gunshot": 0.5})
+    wait_until(lambda: retained(broker.port).get("avdetect/yard/gunshot/threshold") == "0.5")
+    configs = [json.loads(text) for topic, text in retained(broker.port).items() if "/number/" in topic]
+    with Subscriber(broker.port) as person:
+        for text in ("0.75", "reset"):
+            person.publish("avdetect/yard/gunshot/threshold/set", text)
+        wait_until(lambda: person.on("avdetect/yard/gunshot/threshold")[-2:] == ["0.75", "0.3"])
+    sink.close()
+
+    assert orders == [("yard", "gunshot", 0.75), ("yard", "gunshot", None)]
+    assert configs[0]["command_topic"] == "avdetect/yard/gunshot/threshold/set"
+
+
+@pytest.mark.parametrize("text", ["loud", "", "nan", "2"])
+def test_an_order_that_makes_no_sense_is_logged_and_changes_nothing(
+    broker: Mosquitto, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    def set_threshold(feed: str, label: str, value: float | None) -> None:
+        raise UsageError("a threshold must be a probability.")
+
+    sink = controlled(broker.port, set_threshold)
+    wait_until(lambda: "avdetect/yard/gunshot/state" in retained(broker.port))
+    with Subscriber(broker.port) as person:
+        person.publish("avdetect/yard/gunshot/threshold/set", text)
+        wait_until(lambda: [record for record in caplog.records if "cannot be set" in record.getMessage()])
+    sink.close()
+
+
+def test_nobody_sets_thresholds_unless_the_configuration_says_so(broker: Mosquitto) -> None:
+    orders: list[float | None] = []
+    sink = controlled(broker.port, lambda feed, label, value: orders.append(value), control=False)
+    wait_until(lambda: "avdetect/yard/gunshot/state" in retained(broker.port))
+    with Subscriber(broker.port) as person:
+        person.publish("avdetect/yard/gunshot/threshold/set", "0.9")
+        wait_until(lambda: person.on("avdetect/yard/gunshot/threshold/set"))
+        time.sleep(0.5)
+    sink.close()
+
+    assert orders == []

@@ -34,7 +34,7 @@ def test_an_event_comes_back_as_it_was_recorded(path: Path) -> None:
         found = store.event(event.id)
 
     assert isinstance(found, StoredEvent)
-    assert found.as_dict() == {**event.as_dict(), "answer": "confirmed"}
+    assert found.as_dict() == {**event.as_dict(), "answer": "confirmed", "clip_failure": None}
     assert (found.started_at, found.event) == (event.started_at, event.event)
 
 
@@ -138,7 +138,7 @@ def test_events_and_gaps_that_a_dead_service_left_open_are_closed_and_delivered(
         store.record_event(was_closed)
         store.record_gap(a_gap())
     with Store(path) as store:
-        closed = store.close_dangling(NOON + timedelta(hours=1), lambda _: ["hook"])
+        closed = store.close_dangling(NOON + timedelta(hours=1), lambda feed, event: ["hook"])
 
         assert [(event.id, event.stage, event.interrupted) for event in closed] == [(was_open.id, "closed", True)]
         assert closed[0].ended_at == was_open.ended_at
@@ -147,7 +147,7 @@ def test_events_and_gaps_that_a_dead_service_left_open_are_closed_and_delivered(
             ("event", "closed"),
             ("gap", None),
         ]
-        assert store.close_dangling(NOON + timedelta(hours=2), lambda _: []) == []
+        assert store.close_dangling(NOON + timedelta(hours=2), lambda feed, event: []) == []
 
 
 def test_a_gap_that_was_open_when_the_service_died_ends_where_the_feed_was_watched_last(path: Path) -> None:
@@ -157,11 +157,11 @@ def test_a_gap_that_was_open_when_the_service_died_ends_where_the_feed_was_watch
             store.record_gap(a_gap("door")),
             store.record_gap(a_gap("gate", started_at=NOON + timedelta(minutes=2))),
         )
-        store.note_watched({"gone": NOON})
-        store.note_watched({name: NOON + timedelta(minutes=1) for name in ("yard", "door", "gate")})
+        store.note_watched({"gone": NOON}, NOON)
+        store.note_watched({name: NOON + timedelta(minutes=1) for name in ("yard", "door", "gate")}, NOON)
     with Store(path) as store:
-        assert store.watched().keys() == {"yard", "door", "gate"}
-        store.close_dangling(NOON + timedelta(hours=1), lambda feed: [f"{feed}-hook"], but=[goes_on])
+        assert store.watched().keys() == {"gone", "yard", "door", "gate"}
+        store.close_dangling(NOON + timedelta(hours=1), lambda feed, event: [f"{feed}-hook"], but=[goes_on])
 
         assert store.open_gaps().keys() == {goes_on}
         ends = {each.feed: each.ended_at for each in store.gaps()}

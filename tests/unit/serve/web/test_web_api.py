@@ -229,6 +229,7 @@ def test_the_description_names_every_route(client: httpx.Client) -> None:
     assert {
         "/api/feeds",
         "/api/feeds/{feed}/scores",
+        "/api/feeds/{feed}/thresholds/{class_name}",
         "/api/events",
         "/api/events/{event_id}",
         "/api/events/{event_id}/answer",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from avdetect.errors import UsageError
-from avdetect.serve.web.auth import SESSION_COOKIE, check_exposure
+from avdetect.serve.web.auth import FREE_GUESSES, SESSION_COOKIE, GuessLimit, Token, check_exposure
 from tests.synth.live_service import LiveService, live_service, make_event
 
 TOKEN = "correct-horse-battery"
@@ -78,6 +81,7 @@ def test_nothing_is_told_without_the_token(guarded: LiveService, path: str) -> N
 
 @pytest.mark.parametrize("path", OPEN)
 def test_the_page_and_the_health_are_open(guarded: LiveService, path: str) -> None:
+    guarded.state.on_turn()  # no engine does
     with client_of(guarded) as client:
         assert client.get(path).status_code == 200
 
@@ -177,3 +181,66 @@ def test_a_name_that_was_made_to_point_here_is_refused(unguarded: LiveService) -
 def test_with_a_token_any_name_will_do(guarded: LiveService) -> None:
     with client_of(guarded, Host="cameras.example.org", Authorization=f"Bearer {TOKEN}") as client:
         assert client.get("/api/feeds").status_code == 200
+
+
+def test_wrong_tokens_are_slowed_down_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avdetect.serve.web.auth.FIRST_GUESS_WAIT_S", 5.0)
+    right, wrong = {"Authorization": f"Bearer {TOKEN}"}, {"Authorization": "Bearer not-the-token"}
+    with live_service(tmp_path, token=TOKEN) as service, client_of(service) as client:
+        refused = [client.get("/api/feeds", headers=wrong).status_code for _ in range(FREE_GUESSES)]
+        even_the_right_one = client.get("/api/feeds", headers=right)
+        on_the_page = client.post("/api/session", json={"token": TOKEN})
+        health = client.get("/healthz")
+        time.sleep(float(even_the_right_one.headers["retry-after"]))
+        later = client.get("/api/feeds", headers=right)
+
+    assert refused == [401] * FREE_GUESSES
+    assert even_the_right_one.status_code == 429
+    assert on_the_page.status_code == 429
+    assert health.status_code == 200
+    assert later.status_code == 200
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == ["web: a wrong token from 127.0.0.1, the 1. in a row"]
+
+
+def test_who_is_signed_in_is_not_held_up_by_who_guesses(tmp_path: Path) -> None:
+    with live_service(tmp_path, token=TOKEN) as service, client_of(service) as browser, client_of(service) as thief:
+        browser.post("/api/session", json={"token": TOKEN})
+        for _ in range(FREE_GUESSES + 1):
+            thief.post("/api/session", json={"token": "guess"})
+
+        assert thief.post("/api/session", json={"token": "guess"}).status_code == 429
+        assert browser.get("/api/feeds").status_code == 200
+
+
+def test_each_further_guess_costs_more_time_and_a_neighbour_pays_for_it_only_in_the_same_network() -> None:
+    guesses = GuessLimit()
+    waits = []
+    for _ in range(20):
+        guesses.was_wrong("2001:db8::1")
+        waits.append(round(guesses.wait_s("2001:db8::1")))
+
+    assert waits[: FREE_GUESSES - 1] == [0] * (FREE_GUESSES - 1)
+    assert waits[FREE_GUESSES - 1 :] == sorted(waits[FREE_GUESSES - 1 :])
+    assert waits[-1] == 60
+    assert guesses.wait_s("2001:db8::ffff") > 0
+    assert guesses.wait_s("2001:db8:0:1::1") == 0
+    guesses.was_right("2001:db8::1")
+    assert guesses.wait_s("2001:db8::1") == 0
+
+
+def test_a_session_ends_some_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with live_service(tmp_path, token=TOKEN) as service, client_of(service) as client:
+        client.post("/api/session", json={"token": TOKEN})
+        assert client.get("/api/feeds").status_code == 200
+        monkeypatch.setattr("avdetect.serve.web.auth.SESSION_S", -1)
+        assert client.get("/api/feeds").status_code == 401
+
+
+def test_another_token_ends_all_sessions() -> None:
+    headers = httpx.Headers({"cookie": f"{SESSION_COOKIE}={Token(TOKEN).new_session()}"})
+
+    assert Token(TOKEN).knows_session(headers)
+    assert not Token(TOKEN + "!").knows_session(headers)
