@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import numpy as np
 
-from avdetect.errors import OutputError
 from avdetect.evaluation.event_metrics import F1_IOUS
 from avdetect.evaluation.ranking import PrecisionRecall
 from avdetect.evaluation.result import Evaluation
@@ -51,10 +50,7 @@ def write_page(path: Path, evaluation: Evaluation, *, subject: str, num_worst: i
         tables="\n".join([*_metric_tables(evaluation), *_worst_tables(evaluation, path.absolute().parent, num_worst)]),
     )
     with replacing(path) as temporary:
-        try:
-            temporary.write_text(page, "utf-8", newline="\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+        temporary.write_text(page, "utf-8", newline="\n")
 
 
 def _facts(evaluation: Evaluation) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import DataError
+from avdetect.files import kind_of
 from avdetect.labels.videos import FeatureFiles, LabelledVideo, TrueEvent
 from avdetect.timebase import Span
 
@@ -125,14 +126,14 @@ def _listed(path: Path) -> Iterator[tuple[int, Path]]:
 def _sounds(path: Path) -> dict[str, Path]:
     """Video -> its audio features, by the list of sound that belongs to the list of pictures."""
     sounds = path.with_name(path.name.replace("rgb", "audio"))
-    if sounds == path or not sounds.is_file():
+    if sounds == path or kind_of(sounds) != "file":
         return {}
     return {file.name.removesuffix(_AUDIO_ENDING): file for _, file in _listed(sounds)}
 
 
 def _annotations(path: Path, faults: list[str]) -> Mapping[str, tuple[Span, ...]]:
     """Video -> when something happens, in the order of the start."""
-    if not path.is_file():
+    if kind_of(path) != "file":
         return {}
     found: dict[str, tuple[Span, ...]] = {}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from avdetect.errors import DataError
+from avdetect.files import kind_of
 from avdetect.labels.feature_files import read_feature_list
 from avdetect.labels.videos import LabelledVideo, VideoRow, classes_in
 from avdetect.media.find_sources import MEDIA_SUFFIXES
@@ -51,7 +53,7 @@ def read_labelled_videos(
     if not videos and not faults:
         faults.append(f"{path} lists no video")
     if faults:
-        raise DataError(all_faults(path, faults))
+        raise DataError(*all_faults(path, faults))
     return videos
 
 
@@ -62,9 +64,9 @@ def _read(path: Path, faults: Faults) -> tuple[LabelledVideo, ...]:
         ".list": read_feature_list,
         ".txt": read_feature_list,
     }
-    if path.is_dir():
+    if kind_of(path) == "folder":
         return tuple(_read_folder(path, faults))
-    if not path.is_file():
+    if kind_of(path) != "file":
         raise DataError(f"there is no manifest at {path}.")
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: a manifest is a folder or ends in {', '.join(readers)}.")
@@ -99,7 +101,9 @@ def _column_fault(columns: set[str]) -> str | None:
 
 
 def _read_folder(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    folders = sorted(
+        folder for folder in path.iterdir() if kind_of(folder) == "folder" and not folder.name.startswith(".")
+    )
     for folder in folders:
         classes = frozenset(classes_in(folder.name))
         videos = sorted(
@@ -124,13 +128,13 @@ def _read_folder(path: Path, faults: Faults) -> Iterator[LabelledVideo]:
 
 def _file_faults(videos: Sequence[LabelledVideo], *, must_exist: bool) -> Iterator[str]:
     """Files that are missing or named twice."""
-    seen: dict[Path, str] = {}
+    seen: dict[str, str] = {}
     for video in videos:
         media = video.media
         for file in (media,) if isinstance(media, Path) else (*media.visual, media.audio):
-            if must_exist and not file.is_file():
+            if must_exist and kind_of(file) != "file":
                 yield f"{video.where}: there is no file {file}"
-            resolved = file.resolve()
+            resolved = os.path.realpath(file)
             if resolved in seen:
                 yield f"{video.where}: {file.name} is listed already ({seen[resolved]})"
             seen[resolved] = video.where
@@ -197,10 +201,10 @@ def validated(model: type[Row], data: Any, where: str, faults: Faults) -> Iterat
             faults.append(f"{where}: {place + ': ' if place else ''}{fault['msg'].removeprefix('Value error, ')}")
 
 
-def all_faults(path: Path, faults: Sequence[str]) -> str:
-    """One message for what is wrong with the manifest at ``path``, a line each."""
+def all_faults(path: Path, faults: Sequence[str]) -> list[str]:
+    """Make the lines of one message for what is wrong with the manifest at ``path``."""
     number = "a mistake" if len(faults) == 1 else f"{len(faults)} mistakes"
     shown = [f"  {fault}" for fault in faults[:_MAX_FAULTS_SHOWN]]
     if len(faults) > _MAX_FAULTS_SHOWN:
         shown.append(f"  and {len(faults) - _MAX_FAULTS_SHOWN} more")
-    return "\n".join([f"{path} has {number}:", *shown])
+    return [f"{path} has {number}:", *shown]

@@ -38,12 +38,12 @@ ORDER_SPREAD = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignmentConfig:
-    """What fixes the network."""
+    """The sizes and windows that fix the network."""
 
     audio_dim: int
-    """Of a snippet's embedding."""
+    """Size of a snippet's embedding."""
     text_dim: int
-    """Of a phrase's embedding, which is of unit length."""
+    """Size of a phrase's embedding, which is of unit length."""
     joint_dim: int = 128
     """D: of the space that both are compared in."""
     hidden_dim: int = 128
@@ -81,7 +81,7 @@ class AlignmentConfig:
 
 
 class SoundVectors(NamedTuple):
-    """What is kept of a recording: enough for every later question."""
+    """The vectors that are kept of a recording: enough for every later question."""
 
     snippets: Tensor
     """Unit vectors ``[B, T, D]``, zeros where there is no sound."""
@@ -110,7 +110,7 @@ class TextVectors(NamedTuple):
 
 
 class AlignmentScores(NamedTuple):
-    """How well each recording fits each text, ``[A, L]``; see ``AlignmentNet.scores``."""
+    """The score of each recording for each text, ``[A, L]``; see ``AlignmentNet.scores``."""
 
     fused: Tensor
     overall: Tensor
@@ -174,7 +174,7 @@ class AudioTower(nn.Module):
         return self._vectors(streams[:, 0], due), next_state
 
     def state_specs(self) -> tuple[StateSpec, ...]:
-        """What ``forward_stream`` keeps between calls."""
+        """Describe the tensors that ``forward_stream`` keeps between calls."""
         size = sum(self.window.bounds())
         presence = (StateSpec(name="presence", shape=(1, size), dtype="bool"),) if size else ()
         return presence + self.block.state_specs(1)
@@ -225,13 +225,13 @@ class TextTower(nn.Module):
         return functional.normalize(self.phrase(self._scaled(phrases)), dim=-1)
 
     def _scaled(self, phrases: Tensor) -> Tensor:
-        """To the length of a vector of standard normal numbers, which layers are initialised for."""
+        """Scale to the length of a vector of standard normal numbers, which layers are initialised for."""
         scaled: Tensor = self.dropout(phrases * self._length)
         return scaled
 
 
 class AlignmentNet(nn.Module):
-    """Both towers, and how their vectors are compared.
+    """The two towers, and the comparison of their vectors.
 
     Args:
         config: sizes and windows.
@@ -292,7 +292,7 @@ class AlignmentNet(nn.Module):
         return AlignmentScores(fused, overall, temporal, order)
 
     def relevance_logits(self, sound: SoundVectors, phrases: Tensor) -> Tensor:
-        """Whether each snippet is what each phrase says, before the sigmoid.
+        """Score each snippet for each phrase, before the sigmoid.
 
         Args:
             sound: A recordings of T snippets.

@@ -115,7 +115,7 @@ class CrossModalBlock(nn.Module):
         return out, {name: kept for name, kept in (("keys_values", kept), ("pending", pending)) if kept is not None}
 
     def state_specs(self, num_streams: int) -> tuple[StateSpec, ...]:
-        """What ``forward_stream`` keeps between calls."""
+        """Describe the tensors that ``forward_stream`` keeps between calls."""
         left, right = self.window.bounds()
         width = 2 * self._hidden_dim
         sizes = {"keys_values": left + right, "pending": right}
@@ -170,7 +170,7 @@ class CrossModalBlock(nn.Module):
         return output
 
     def _bias(self, offsets: Tensor) -> tuple[Tensor, Tensor]:
-        """For each offset ``[Q, K]``: what is added to its score ``[heads or 1, Q, K]``, and 1 in the window, else 0.
+        """Look up for each offset ``[Q, K]`` the bias of its score ``[heads or 1, Q, K]``, and 1 in the window, else 0.
 
         Both are looked up in a table of the few offsets that differ, so that streaming has next to nothing to compute.
         """
@@ -191,5 +191,5 @@ class CrossModalBlock(nn.Module):
 
 
 def _blocked(present: Tensor) -> Tensor:
-    """What is added to the scores of the keys ``[B, M, K]`` for the absence of the *other* stream's snippets."""
+    """Compute the bias of the keys' scores ``[B, M, K]`` for the absence of the *other* stream's snippets."""
     return torch.where(present.flip(1), 0.0, _BLOCKED)

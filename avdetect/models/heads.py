@@ -11,18 +11,18 @@ __all__ = ["Fusion", "InstanceHead", "InstanceOutputs", "Picks", "either", "inst
 
 
 class InstanceOutputs(NamedTuple):
-    """What a two-stream network says of every snippet. Shapes ``[B, T, C]`` for logits, ``[B, T, H]`` for the rest."""
+    """The outputs of a two-stream network for every snippet: ``[B, T, C]`` for logits, ``[B, T, H]`` for the rest."""
 
     logits: Tensor
     """Fused."""
     audio_logits: Tensor
-    """From the audio stream alone."""
+    """Logits of the audio stream alone."""
     visual_logits: Tensor
-    """From the visual stream alone."""
+    """Logits of the visual stream alone."""
     audio_representation: Tensor
-    """What the classifier sees of the audio stream."""
+    """The classifier's input from the audio stream."""
     visual_representation: Tensor
-    """What the classifier sees of the visual stream."""
+    """The classifier's input from the visual stream."""
 
     @property
     def embedding(self) -> Tensor:
@@ -106,7 +106,7 @@ class Picks(NamedTuple):
 
 
 def instance_mask(num_instances: Tensor, size: int) -> Tensor:
-    """Which of ``size`` rows are instances: int64 ``[B]`` -> bool ``[B, size]``."""
+    """Mark which of ``size`` rows are instances: int64 ``[B]`` -> bool ``[B, size]``."""
     return torch.arange(size, device=num_instances.device) < num_instances[:, None]
 
 

@@ -29,7 +29,7 @@ __all__ = ["MacilSdConfig", "MacilSdNet", "MacilSdPartner", "load_published", "p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MacilSdConfig:
-    """What fixes the network; the defaults are the published values."""
+    """The sizes that fix the network; the defaults are the published values."""
 
     audio_dim: int = 128
     """VGGish."""
@@ -88,7 +88,7 @@ class FeedForward(nn.Module):
 
 
 class Sublayer(nn.Module):
-    """What surrounds attention and feed-forward: norm before, dropout and residual after."""
+    """The surroundings of attention and feed-forward: norm before, dropout and residual after."""
 
     def __init__(self, config: MacilSdConfig) -> None:
         super().__init__()
@@ -282,5 +282,5 @@ def _published_config(tensors: Mapping[str, Tensor], num_heads: int, path: Path)
 
 
 def _copies(module: nn.Module, count: int) -> nn.ModuleList:
-    """As published: every copy starts from the same weights."""
+    """Copy a layer, as published: every copy starts from the same weights."""
     return nn.ModuleList(copy.deepcopy(module) for _ in range(count))

@@ -27,7 +27,7 @@ _LEAST_VARIATION = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwoStreamConfig:
-    """What fixes the network. The two windows may be changed without training anew: no weight depends on them."""
+    """The sizes and windows of the network. The windows may be changed later: no weight depends on them."""
 
     audio_dim: int
     visual_dim: int
@@ -44,7 +44,7 @@ class TwoStreamConfig:
     smoothing_range_snippets: int = 0
     """Representations are smoothed up to this far on either side, inside W and R; 0 for not at all."""
     fusion: Fusion = "sum"
-    """How the logits of the streams become one."""
+    """The rule by which the logits of the streams become one."""
     only_heard: tuple[int, ...] = ()
     """Classes, by their place, that the visual stream cannot tell."""
     only_seen: tuple[int, ...] = ()
@@ -78,7 +78,7 @@ class TwoStreamConfig:
 
     @property
     def tells(self) -> Tensor | None:
-        """Which classes each stream can tell, bool ``[2, C]``; None for all of them."""
+        """The classes that each stream can tell, bool ``[2, C]``; None for all of them."""
         if not (self.only_heard or self.only_seen):
             return None
         tells = torch.ones(NUM_STREAMS, self.num_classes, dtype=torch.bool)
@@ -211,7 +211,7 @@ class Trunk(nn.Module):
         return (*self.head(streams, due), streams), next_state
 
     def state_specs(self, num_streams: int) -> tuple[StateSpec, ...]:
-        """What ``forward_stream`` keeps between calls."""
+        """Describe the tensors that ``forward_stream`` keeps between calls."""
         size = sum(self._window.bounds())
         presence = (StateSpec(name="presence", shape=(num_streams, size), dtype="bool"),) if size else ()
         smoothing = self.smoothing.state_specs(num_streams) if self.smoothing is not None else ()
@@ -277,7 +277,7 @@ class TwoStreamNet(nn.Module):
         return _outputs(*outputs), next_state
 
     def state_specs(self) -> tuple[StateSpec, ...]:
-        """What ``forward_stream`` keeps between calls: its size depends on W, R and H alone."""
+        """Describe the tensors that ``forward_stream`` keeps between calls: their size depends on W, R and H alone."""
         return self.trunk.state_specs(NUM_STREAMS)
 
     def initial_state(self, batch_size: int) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Which snippets around ``t`` a layer sees, and what a stream has to keep of the past for it."""
+"""Windows: the snippets around ``t`` that a layer sees, and what a stream has to keep of the past for it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Window:
         return self.left, self.right
 
     def contains(self, offsets: Tensor) -> Tensor:
-        """Whether the snippets ``t + offsets`` are seen from ``t``: int64, any shape -> bool, the same shape."""
+        """Tell whether the snippets ``t + offsets`` are seen from ``t``: int64, any shape -> bool, the same shape."""
         inside = torch.ones_like(offsets, dtype=torch.bool)
         if self.left is not None:
             inside = inside & (offsets >= -self.left)
@@ -103,7 +103,7 @@ class LocalSmoothing(nn.Module):
         return due + self._filter(joined), {} if kept is None else {"smoothing": kept}
 
     def state_specs(self, num_streams: int) -> tuple[StateSpec, ...]:
-        """What ``forward_stream`` keeps between calls."""
+        """Describe the tensors that ``forward_stream`` keeps between calls."""
         size = self._left + self._right
         return (StateSpec(name="smoothing", shape=(num_streams, size, self.weight.shape[0])),) if size else ()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from avdetect.errors import BundleError
+from avdetect.files import kind_of
 from avdetect.manifest import SCHEMA_VERSION, FileEntry, Manifest
 
 MANIFEST_NAME = "manifest.json"
@@ -45,8 +47,8 @@ class _Directory:
         return self._path(name).read_bytes()
 
     def _path(self, name: str) -> Path:
-        path = (self.root / name).resolve()
-        if not path.is_relative_to(self.root.resolve()):  # a symbolic link that leads out
+        path = Path(os.path.realpath(self.root / name))
+        if not path.is_relative_to(os.path.realpath(self.root)):  # a symbolic link that leads out
             raise BundleError(f"{self.root}: {name} lies outside the bundle.")
         return path
 
@@ -143,10 +145,10 @@ def open_bundle_files(path: Path) -> Iterator[BundleFiles]:
     Raises:
         BundleError: there is no bundle at ``path``, or its manifest cannot be obeyed.
     """
-    if path.is_dir():
+    if kind_of(path) == "folder":
         directory = _Directory(path)
         yield BundleFiles(path, _parse(path, _manifest_bytes(path, directory)), directory)
-    elif path.is_file():
+    elif kind_of(path) == "file":
         try:
             archive = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:

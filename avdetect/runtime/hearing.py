@@ -14,6 +14,7 @@ import numpy as np
 from avdetect.errors import BundleError, MediaError, UsageError
 from avdetect.features.encoders import EncoderSessions, SnippetEmbedding
 from avdetect.features.encoding import EncodingOptions, Progress, open_embeddings
+from avdetect.files import kind_of
 from avdetect.manifest import Manifest
 from avdetect.media.find_sources import find_sources
 from avdetect.media.location import STANDARD_INPUT, is_url
@@ -303,7 +304,7 @@ def _place(paths: Sequence[str], folder: Path | str | None) -> Path:
     """Where the index goes."""
     if folder is not None:
         return Path(folder)
-    if len(paths) == 1 and Path(paths[0]).is_dir():
+    if len(paths) == 1 and kind_of(Path(paths[0])) == "folder":
         return Path(paths[0]) / INDEX_NAME
     raise UsageError("only a single folder can have its index inside: say with -o where this one goes.")
 

@@ -24,6 +24,7 @@ from typing import overload
 import numpy as np
 
 from avdetect.errors import SoundIndexError
+from avdetect.files import kind_of
 from avdetect.search.catalogue import (
     CATALOGUE_NAME,
     DATA_TYPE,
@@ -44,7 +45,7 @@ INDEX_NAME = ".avdetect-index"
 
 def is_index(folder: Path) -> bool:
     """Whether ``folder`` holds an index."""
-    return (folder / CATALOGUE_NAME).is_file()
+    return kind_of(folder / CATALOGUE_NAME) == "file"
 
 
 class SoundIndex:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from avdetect.errors import OutputError, SoundIndexError
-from avdetect.files import replacing
+from avdetect.files import kind_of, replacing, why_not_written
 from avdetect.search.catalogue import (
     CATALOGUE_NAME,
     DATA_TYPE,
@@ -139,7 +139,7 @@ class IndexWriter:
         self._saved = time.monotonic()
 
     def _begin(self, *, fresh: bool) -> None:
-        if fresh or not (self.folder / CATALOGUE_NAME).exists():
+        if fresh or kind_of(self.folder / CATALOGUE_NAME) is None:
             self._begin_generation(1 + max(_generations(self.folder), default=0))
             return
         catalogue = read_catalogue(self.folder)
@@ -192,9 +192,9 @@ class IndexWriter:
 
 def _make(folder: Path) -> None:
     """Make the folder; one that is there must hold an index, whole or not, or nothing."""
-    if folder.exists() and not (folder / CATALOGUE_NAME).is_file():
+    if kind_of(folder) is not None and kind_of(folder / CATALOGUE_NAME) != "file":
         ours = {folder / _LOCK_NAME, *_data_files(folder)}
-        if not folder.is_dir() or any(path not in ours for path in folder.iterdir()):
+        if kind_of(folder) != "folder" or any(path not in ours for path in folder.iterdir()):
             raise OutputError(f"{folder} is there and is not an index: name another place with -o.")
     folder.mkdir(exist_ok=True)
 
@@ -216,4 +216,4 @@ def _disk_trouble(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write the index {folder}: {error.strerror or error}.") from error
+        raise OutputError(f"cannot write the index {folder}: {why_not_written(error, folder)}.") from error

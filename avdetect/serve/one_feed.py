@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from avdetect.errors import MediaError, OutputError, UsageError
+from avdetect.errors import MediaError, UsageError
 from avdetect.events.event import FeedEvent, FeedGap
 from avdetect.events.rules import RuleOverrides
+from avdetect.files import kind_of, make_folder
 from avdetect.manifest import EventRule
 from avdetect.media.live_options import LiveOptions
 from avdetect.redaction import redacted
@@ -72,13 +73,13 @@ def check_feed(url: str, options: LiveOptions, clips: Path | None) -> None:
         OutputError: the folder cannot be made.
     """
     if clips is not None:
-        _make_folder(clips)
+        make_folder(clips)
     if url == "-" or "://" in url or options.input_format is not None:
         return
     path = Path(url)
-    if not path.exists():
+    if kind_of(path) is None:
         raise MediaError(f"{url}: no such file.")  # waiting for it would help nobody
-    if path.is_file() and not options.realtime:
+    if kind_of(path) == "file" and not options.realtime:
         raise UsageError(f"{url} is a file: play it with --realtime, or use `avdetect score`, which takes less time.")
 
 
@@ -160,10 +161,3 @@ def _run(engine: Engine, reports: _Reports) -> Iterator[FeedReport]:
     finally:
         engine.stop()
         thread.join()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror or error}.") from error

@@ -16,9 +16,9 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from avdetect.errors import MediaError, OutputError
+from avdetect.errors import MediaError
 from avdetect.events.event import Event
-from avdetect.files import replacing
+from avdetect.files import kind_of, make_folder, replacing
 from avdetect.timebase import Span, as_seconds
 
 if TYPE_CHECKING:
@@ -81,17 +81,14 @@ def cut_clips(
     source, directory = Path(source), Path(directory)
     if not events:
         return []
-    if not source.is_file():
+    if kind_of(source) != "file":
         raise MediaError(f"{source} is missing or no regular file: clips can only be cut from a saved file.")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {directory}: {error.strerror or error}.") from error
+    make_folder(directory)
     names = _names(events, source.stem if stem is None else stem)
     clips = []
     try:
         # genpts: AVI and raw streams leave out presentation times, which no muxer can do without.
-        with av.open(str(source), options={"fflags": "+genpts"}) as container:
+        with av.open(f"file:{source}", options={"fflags": "+genpts"}) as container:
             streams = _streams(container, source)
             as_mp4 = all(stream.codec_context.codec.canonical_name in _MP4_CODECS for stream in streams)
             for event, name in zip(events, names, strict=True):
@@ -315,7 +312,7 @@ def _copy(
     import av
 
     next_dts: dict[int, int] = {}
-    with av.open(str(target), "w", format=container_format) as output:
+    with av.open(f"file:{target}", "w", format=container_format) as output:
         copies = {stream.index: output.add_stream_from_template(stream, opaque=True) for stream in streams}
         for packet in packets:
             index, shift = packet.stream.index, round(start / packet.time_base)

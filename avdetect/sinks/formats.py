@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
-from avdetect.errors import OutputError, UsageError
+from avdetect.errors import UsageError
 from avdetect.events.event import Event, Modality, SourceEventRecord
 from avdetect.files import replacing
 
@@ -114,12 +114,11 @@ class EventWriter:
 @contextmanager
 def _whole_file(path: Path) -> Iterator[TextIO]:
     """An open file that takes ``path``'s place at the end. Names that are not valid Unicode are escaped."""
-    with replacing(path) as temporary:
-        try:
-            with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-                yield file
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
 
 
 _CARRIED: dict[Modality, str] = {"audio": "heard", "visual": "seen", "both": "heard and seen"}

@@ -23,7 +23,6 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.errors import OutputError
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event, EventRecord
 from avdetect.files import replacing
@@ -82,10 +81,7 @@ def write_report(
         entries="\n".join(_as_script(_document(entry, path.parent)) for entry in entries),
     )
     with replacing(path) as temporary:
-        try:
-            temporary.write_text(page, "utf-8", newline="\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+        temporary.write_text(page, "utf-8", newline="\n")
 
 
 def _as_script(document: Mapping[str, object]) -> str:

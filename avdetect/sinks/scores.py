@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.errors import OutputError, ScoresError, UsageError
+from avdetect.errors import ScoresError, UsageError
 from avdetect.events.curve import ScoreCurve
-from avdetect.files import replacing
+from avdetect.files import check_target, replacing
 from avdetect.sinks.score_table import (
     ORDER_TOLERANCE_S,
     common_classes,
@@ -43,10 +43,7 @@ def check_scores_path(path: Path) -> None:
     _format_of(path)
     if path.suffix.lower() == ".parquet":
         require_pyarrow()
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder.")
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: there is no folder {path.parent}.")
+    check_target(path)
 
 
 def write_scores(path: Path | str, curves: Sequence[ScoreCurve]) -> None:
@@ -60,10 +57,7 @@ def write_scores(path: Path | str, curves: Sequence[ScoreCurve]) -> None:
     path = Path(path)
     form = _format_of(path)
     with replacing(path) as temporary:
-        try:
-            form.write(temporary, curves)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+        form.write(temporary, curves)
 
 
 def read_scores(path: Path | str) -> list[ScoreCurve]:

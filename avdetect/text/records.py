@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from avdetect.errors import DataError, MediaError
+from avdetect.files import kind_of
 from avdetect.labels.video_list import Faults, all_faults, csv_lines, json_lines, validated
 from avdetect.media.packets import AudioChunk, StreamPlan
 from avdetect.media.source import open_source
@@ -101,7 +102,7 @@ def read_text_records(path: Path) -> tuple[TextRecord, ...]:
         DataError: all that is wrong, each with its line.
     """
     readers = {".jsonl": _read_jsonl, ".csv": _read_csv}
-    if not path.is_file():
+    if kind_of(path) != "file":
         raise DataError(f"there is no manifest at {path}.")
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: a manifest of sound and text ends in {' or '.join(readers)}.")
@@ -110,11 +111,11 @@ def read_text_records(path: Path) -> tuple[TextRecord, ...]:
         records = tuple(readers[path.suffix.lower()](path, faults))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as text: {error}.") from error
-    faults += [f"{one.where}: there is no file {one.media}" for one in records if not one.media.is_file()]
+    faults += [f"{one.where}: there is no file {one.media}" for one in records if kind_of(one.media) != "file"]
     if not records and not faults:
         faults.append(f"{path} lists no recording")
     if faults:
-        raise DataError(all_faults(path, faults))
+        raise DataError(*all_faults(path, faults))
     return records
 
 

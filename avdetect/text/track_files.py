@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.errors import OutputError, UsageError
+from avdetect.errors import UsageError
 from avdetect.files import replacing
 from avdetect.text.composer import MixOptions, compose, draw_story, moments_of
 from avdetect.text.phrases import tell
@@ -85,8 +85,7 @@ def write_tracks(
         )
         track = compose(story, mix, rng, duration_s=duration_s)
         name = f"track_{number:04d}.flac"
-        with replacing(folder / name) as temporary:
-            write_flac(temporary, track.samples, mix.rate_hz)
+        write_flac(folder / name, track.samples, mix.rate_hz)
         heard = [
             {
                 "start": round(one.span.start_s, 3),
@@ -106,18 +105,15 @@ def write_tracks(
 
 
 def write_flac(path: Path, samples: NDArray[np.float32], rate_hz: int) -> None:
-    """Mono samples within [-1, 1] as 16-bit FLAC.
+    """Write mono samples within [-1, 1] as 16-bit FLAC, whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
     """
     rounded = np.rint(samples * 32767).astype(np.int16)
-    try:
-        with av.open(str(path), "w", format="flac") as container:
-            stream = container.add_stream("flac", rate=rate_hz, layout="mono")
-            frame = av.AudioFrame.from_ndarray(rounded[None], format="s16", layout="mono")
-            frame.sample_rate = rate_hz
-            for packet in (*stream.encode(frame), *stream.encode(None)):
-                container.mux(packet)
-    except (OSError, av.FFmpegError) as error:
-        raise OutputError(f"cannot write {path}: {error}.") from error
+    with replacing(path) as temporary, av.open(f"file:{temporary}", "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=rate_hz, layout="mono")
+        frame = av.AudioFrame.from_ndarray(rounded[None], format="s16", layout="mono")
+        frame.sample_rate = rate_hz
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)

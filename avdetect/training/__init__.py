@@ -1,1 +1,1 @@
-"""From embeddings and video-level labels to a checkpoint (torch)."""
+"""Training: embeddings and video-level labels become a checkpoint (torch)."""

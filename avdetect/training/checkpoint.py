@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from avdetect.errors import CheckpointError, UsageError
@@ -44,9 +44,9 @@ class Checkpoint:
     """A network and what it was trained for."""
 
     network: TwoStreamNet | MacilSdNet
-    """In evaluation mode."""
+    """The network, in evaluation mode."""
     class_names: tuple[str, ...]
-    """In the order of the logits."""
+    """The classes, in the order of the logits."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Anything that JSON can hold: the recipe, the data, the encoders of the embeddings, metrics."""
 
@@ -111,7 +111,7 @@ class AlignmentCheckpoint:
     """A network and how it came about."""
 
     network: AlignmentNet
-    """In evaluation mode."""
+    """The network, in evaluation mode."""
     text_encoder: str | None
     """Folder or name of what embeds phrases; None for all-MiniLM-L6-v2."""
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -160,7 +160,7 @@ def save_weights(network: nn.Module, description: Mapping[str, Any], path: Path,
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={file_format: json.dumps(description)})
+        temporary.write_bytes(save(tensors, metadata={file_format: json.dumps(description)}))
 
 
 def load_weights(

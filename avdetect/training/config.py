@@ -47,9 +47,9 @@ class ProductRecipe(_Section):
     epochs: PositiveInt = 40
     batch_bags: PositiveInt = 64
     max_snippets: PositiveInt | None = 1000
-    """Of a longer video so many are taken, evenly spread."""
+    """The most snippets of a video; of a longer one so many are taken, evenly spread."""
     use_appearance: bool = False
-    """Whether to look at more of a picture than its motion. Features without a motion part are always used whole."""
+    """Look at more of a picture than its motion. Features without a motion part are always used whole."""
 
     hidden_dim: PositiveInt = 32
     num_heads: PositiveInt = 4
@@ -59,7 +59,7 @@ class ProductRecipe(_Section):
     lookahead_snippets: NonNegativeInt | None = 2
     """R: how far ahead; the latency. None for all of the future, which cannot be streamed."""
     fusion: Literal["sum", "either"] = "either"
-    """How the logits of what is heard and what is seen become one: they add up, or each is enough on its own."""
+    """The rule by which what is heard and what is seen become one: logits add up, or each is enough on its own."""
     only_heard: tuple[str, ...] = ()
     """Classes that cannot be seen, such as a siren: the picture is not asked for them."""
     only_seen: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class ProductRecipe(_Section):
     """Share of the audio embedding's numbers that are left out, per snippet."""
     visual_dropout: Share = 0.3
     block_dropout: Share = 0.5
-    """On what attention and feed-forward add."""
+    """Dropout on what attention and feed-forward add."""
     modality_dropout: Share = 0.1
     """Share of the bags that are only heard, and of those that are only seen."""
     noise: NonNegativeFloat = 0.5
@@ -87,13 +87,13 @@ class ProductRecipe(_Section):
     """0: every bag counts alike; 1: the bags with a class count as much, all together, as those without it."""
 
     snippet_weight: NonNegativeFloat = 1.0
-    """Of the losses of single snippets where it is known what happens in them, in composed scenes and normal videos."""
+    """Weight of the losses of single snippets in composed scenes and normal videos, where what happens is known."""
     fused_weight: NonNegativeFloat = 0.0
-    """Of the bag loss of both modalities together."""
+    """Weight of the bag loss of both modalities together."""
     modality_weight: NonNegativeFloat = 1.0
-    """Of the bag losses of each modality alone."""
+    """Weight of the bag losses of each modality alone."""
     contrast_weight: NonNegativeFloat = 0.0
-    """Of the modality-aware contrastive losses, at their full height; they are ramped up over the first epochs."""
+    """Weight of the modality-aware contrastive losses at their height; they are ramped up over the first epochs."""
     contrast_between: Literal["classes", "events"] = "classes"
     """``classes``: what is heard and seen of the same class, as published. ``events``: of any event, in bags in which
     one is heard and one is seen, behind a projection; for classes of which some are only heard, others only seen."""
@@ -103,7 +103,7 @@ class ProductRecipe(_Section):
     """Train a visual-only partner beside the network and mix its weights in after every epoch: all that both have, as
     published, or only those of the visual stream before it meets the other (``stream``)."""
     distillation_weight: NonNegativeFloat = 1.0
-    """Of the difference from the teacher's scores, where there is a teacher."""
+    """Weight of the difference from the teacher's scores, where there is a teacher."""
 
 
 class MacilSdRecipe(_Section):
@@ -116,27 +116,27 @@ class MacilSdRecipe(_Section):
     learning_rate: PositiveFloat = 4e-4
     partner_learning_rate: PositiveFloat = 8e-5
     cosine_epochs: PositiveInt = 60
-    """After which the learning rate would reach zero."""
+    """Epochs after which the learning rate would reach zero."""
     crossed: bool = True
-    """As published, audio scores select among visual representations and the other way round."""
+    """Select as published: audio scores select among visual representations and the other way round."""
 
 
 class RunOptions(_Section):
-    """Where and how to run; does not change what is learned, but for ``seed`` and ``precision``."""
+    """The place and manner of running; only ``seed`` and ``precision`` change what is learned."""
 
     seed: NonNegativeInt = 0
     accelerator: str = "auto"
-    """As Lightning names it: auto, cpu, gpu ..."""
+    """Lightning's name of it: auto, cpu, gpu ..."""
     devices: PositiveInt | Literal["auto"] = 1
-    """Per node."""
+    """Number of devices per node."""
     num_nodes: PositiveInt = 1
     strategy: str = "auto"
-    """As Lightning names it: auto, ddp ..."""
+    """Lightning's name of it: auto, ddp ..."""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     loader_workers: NonNegativeInt = 0
     """Processes that read embeddings; 0 to read in the training process."""
     progress: bool = True
-    """For the command line: whether to draw a bar."""
+    """Draw a bar; for the command line."""
     resume: bool = False
     """Go on from where training into the same folder was interrupted."""
 
@@ -153,12 +153,12 @@ class SceneSource(_Section):
     without_places: tuple[str, ...] = ()
     """Places whose clips are left out."""
     num_scenes: PositiveInt = 400
-    """So many are composed and encoded, once; bags are drawn from them for ever."""
+    """Number of scenes that are composed and encoded, once; bags are drawn from them for ever."""
     bags_per_epoch: PositiveInt = 256
     snippets: tuple[PositiveInt, PositiveInt] = (32, 72)
     """Length of a bag, shortest and longest."""
     positive_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.65
-    """Of the scenes, in how many something happens."""
+    """Share of the scenes in which something happens."""
     embeddings: Path | None = None
     """Folder in which encoded scenes are kept for the next time; None for ``scenes`` in the output."""
 
@@ -169,15 +169,15 @@ class TrainConfig(_Section):
     manifest: Path | None = None
     """Videos with their labels; None to learn from ``scenes`` alone."""
     scenes: SceneSource | None = None
-    """None to learn from videos alone."""
+    """Scenes to learn from; None to learn from videos alone."""
     output: Path
     """Folder of the checkpoint, the logs and what is needed to resume."""
     val_manifest: Path | None = None
     """Videos to validate on; else those of split ``val``; else a share of the videos without a split."""
     val_share: Share = 0.2
-    """How much to hold out where nothing else says what to validate on; 0 for no validation."""
+    """Share to hold out where nothing else says what to validate on; 0 for no validation."""
     class_names: tuple[str, ...] | None = None
-    """None for those of the manifest."""
+    """The classes to learn; None for those of the manifest."""
     embeddings: Path | None = None
     """Folder of the extracted embeddings; None for ``embeddings`` in ``output``."""
     schedule: Literal["best", "fixed"] = "best"
@@ -200,21 +200,21 @@ class TextRecipe(_Section):
     stage_b_steps: NonNegativeInt = 600
     """Stories with order, each beside a twin in which two moments are exchanged."""
     batch_tracks: PositiveInt = 32
-    """At most; of long tracks there are fewer to a batch."""
+    """Most tracks of a batch; of long ones there are fewer."""
     batch_moments: PositiveInt = 160
-    """In all tracks of a batch, about."""
+    """Moments in all tracks of a batch, about."""
     max_moments: PositiveInt = 24
-    """In a track."""
+    """Most moments in a track."""
     max_track_s: PositiveFloat = 300.0
     gap_snippets: NonNegativeFloat = 4.0
     """Mean length of the silence between moments."""
     pair_share: Share = 0.25
-    """Of the tracks of a batch, how many are recordings with texts of their own, where the manifest has such."""
+    """Share of the tracks that are recordings with texts of their own, where the manifest has such."""
 
     scene_versions: PositiveInt = 8
     """Mixes of each sound, encoded before training."""
     scene_overlap: Share = 0.25
-    """Of the scenes, how many have a second sound."""
+    """Share of the scenes that have a second sound."""
     max_sound_s: PositiveFloat = 15.0
     """A recording that is no longer, and has a class or a text of one phrase, is a sound to compose tracks of."""
 
@@ -232,12 +232,12 @@ class TextRecipe(_Section):
     learning_rate: PositiveFloat = 2e-3
     """The highest; it rises for a tenth of a stage and falls on a cosine."""
     scale_learning_rate: PositiveFloat = 1e-2
-    """Likewise, of the few numbers that weigh the parts of the score: the weight of order starts at 0 in stage B."""
+    """The same for the few numbers that weigh the parts of the score: the weight of order starts at 0 in stage B."""
     weight_decay: NonNegativeFloat = 1e-2
     relevance_weight: NonNegativeFloat = 1.0
-    """Of the loss that says where in a track each phrase is heard."""
+    """Weight of the loss that says where in a track each phrase is heard."""
     negative_weight: PositiveFloat = 8.0
-    """In that loss, of where it is not heard."""
+    """Weight in that loss of where it is not heard."""
 
 
 class TextTrainConfig(_Section):

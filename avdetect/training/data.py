@@ -1,8 +1,9 @@
-"""What there is to train from: labelled videos, which of them are held out, and bags of them as tensors."""
+"""The data of training: labelled videos, those of them that are held out, and bags of them as tensors."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class TrainingData:
 
     path: Path
     class_names: tuple[str, ...]
-    """In the order of their first appearance, or as asked for."""
+    """The classes to learn, in the order of their first appearance, or as asked for."""
     records: tuple[LabelledVideo, ...]
 
     @property
@@ -102,7 +103,7 @@ _NO_EVENT = ""
 
 
 class Divided(NamedTuple):
-    """Which videos are for what."""
+    """The videos to train on and those held out."""
 
     class_names: tuple[str, ...]
     train: tuple[LabelledVideo, ...]
@@ -115,17 +116,17 @@ class Divided(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """How epochs are compared."""
+    """The metric by which epochs are compared."""
 
     metric: str | None
-    """Of which more is better; None where the videos held out cannot tell a good epoch from a lucky one."""
+    """The metric of which more is better; None where the videos held out cannot tell a good epoch from a lucky one."""
     problem: str | None
     """Why they cannot, as a sentence."""
 
 
 _FEWEST_TO_TELL = 5
-"""So many videos with a class and as many without are needed. Scores drawn by lot put 3 before 3 once in 20 times, so
-that one of 40 epochs looks perfect nearly always; 5 before 5 only once in 252."""
+"""Number of videos with a class, and of as many without, that are needed. Scores drawn by lot put 3 before 3 once in
+20 times, so that one of 40 epochs looks perfect nearly always; 5 before 5 only once in 252."""
 
 
 def comparison(divided: Divided, *, one_class: bool) -> Comparison:
@@ -181,11 +182,11 @@ def divide(data: TrainingData, config: TrainConfig) -> Divided:
 
 
 def _check_apart(data: TrainingData, path: Path, validation: Sequence[LabelledVideo]) -> None:
-    mine = {record.path.resolve(): record.where for record in data.records}
+    mine = {os.path.realpath(record.path): record.where for record in data.records}
     faults = [
         f"  {record.where}: {record.path.name} is to be trained on ({mine[file]})"
         for record in validation
-        if (file := record.path.resolve()) in mine
+        if (file := os.path.realpath(record.path)) in mine
     ]
     faults += [
         f"  {record.where}: unknown label {name}; no video to train on has it"
@@ -193,7 +194,7 @@ def _check_apart(data: TrainingData, path: Path, validation: Sequence[LabelledVi
         for name in sorted(record.labels - set(data.class_names))
     ]
     if faults:
-        raise DataError("\n".join([f"{path} does not go with {data.path}:", *faults]))
+        raise DataError(f"{path} does not go with {data.path}:", *faults)
 
 
 def _hold_out(records: Sequence[LabelledVideo], share: float) -> set[LabelledVideo]:
@@ -223,7 +224,7 @@ def _kinds(record: LabelledVideo) -> frozenset[str]:
 
 
 def _num_held_out(num_videos: int, share: float) -> int:
-    """How many of the videos of a kind are held out: at least one, unless that leaves fewer than two to learn from."""
+    """Count how many videos of a kind are held out: at least one, unless that leaves fewer than two to learn from."""
     return max(min(max(round(share * num_videos), 1), num_videos - 2), 0)
 
 
@@ -239,7 +240,7 @@ class Bag(NamedTuple):
     labels: Tensor
     """Float ``[C]``, 1 where the video has the class."""
     video: int
-    """Which record; the crops of a video share it. -1 for a bag that was drawn from scenes."""
+    """Number of the record; the crops of a video share it. -1 for a bag that was drawn from scenes."""
     known: Tensor
     """Float ``[T, 2, C]``: 1 where a class is heard (first) or seen (second), 0 where it is not, -1 where that is not
     known."""
@@ -265,7 +266,7 @@ class BagBatch(NamedTuple):
 
 
 class FeatureStatistics(NamedTuple):
-    """Of every number of an embedding, over the snippets of a data set in which the modality is present."""
+    """Mean and deviation of every number of an embedding, over the snippets in which the modality is present."""
 
     audio_mean: Tensor
     audio_std: Tensor
@@ -342,7 +343,7 @@ def collate(bags: Sequence[Bag]) -> BagBatch:
 
 
 def num_crops(record: LabelledVideo) -> int:
-    """How many bags a record gives."""
+    """Count the bags of a record."""
     return len(record.media.visual) if isinstance(record.media, FeatureFiles) else 1
 
 

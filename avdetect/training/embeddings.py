@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from avdetect.errors import DataError, MediaError
 from avdetect.features.encoders import EncoderSessions, SnippetEmbedding
 from avdetect.features.encoding import EncodingOptions, open_embeddings
-from avdetect.files import replacing
+from avdetect.files import make_folder, replacing
 from avdetect.manifest import Manifest
 
 __all__ = [
@@ -37,12 +37,13 @@ __all__ = [
     "fingerprint",
 ]
 
+_MAX_STEM_BYTES = 200  # a name may have 255 bytes, and some are added
 _FORMAT = "avdetect-embeddings-1"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoEmbeddings:
-    """What a detector sees of a whole video."""
+    """A detector's input for a whole video."""
 
     audio: NDArray[np.float32]
     """``(T, Da)``."""
@@ -63,7 +64,7 @@ class VideoEmbeddings:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What embeddings were made from; made again when any of it differs."""
+    """The origin of embeddings; they are made again when any of it differs."""
 
     video: str
     """The resolved path."""
@@ -74,7 +75,7 @@ class Origin:
 
     @classmethod
     def of(cls, video: Path, encoders: str) -> Self:
-        """As the video is now.
+        """Describe the video as it is now.
 
         Raises:
             DataError: it is not there.
@@ -83,7 +84,7 @@ class Origin:
             status = video.stat()
         except OSError as error:
             raise DataError(f"cannot read {video}: {error.strerror or error}.") from error
-        return cls(str(video.resolve()), status.st_size, status.st_mtime_ns, encoders)
+        return cls(os.path.realpath(video), status.st_size, status.st_mtime_ns, encoders)
 
 
 class EmbeddingStore:
@@ -97,9 +98,10 @@ class EmbeddingStore:
         self.folder = folder
 
     def path(self, video: Path) -> Path:
-        """Where the embeddings of ``video`` are kept: two videos of the same name do not meet."""
-        resolved = video.resolve()
-        return self.folder / f"{video.stem}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}.safetensors"
+        """Name the file of the embeddings of ``video``: two videos of the same name do not meet."""
+        digest = hashlib.sha256(os.fsencode(os.path.realpath(video))).hexdigest()[:12]
+        stem = os.fsdecode(os.fsencode(video.stem)[:_MAX_STEM_BYTES])
+        return self.folder / f"{stem}-{digest}.safetensors"
 
     def holds(self, origin: Origin) -> bool:
         """Embeddings made from exactly this are there, whole."""
@@ -117,10 +119,10 @@ class EmbeddingStore:
         Raises:
             OutputError: they cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         arrays = {"audio": embeddings.audio, "visual": embeddings.visual, "present": embeddings.present}
         with replacing(self.path(Path(origin.video))) as temporary:
-            safetensors.numpy.save_file(arrays, temporary, metadata={_FORMAT: _describe(origin)})
+            temporary.write_bytes(safetensors.numpy.save(arrays, metadata={_FORMAT: _describe(origin)}))
 
     def load(self, video: Path) -> VideoEmbeddings:
         """The embeddings of ``video``, whatever they were made from.
@@ -142,7 +144,7 @@ def _describe(origin: Origin) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoders:
-    """What makes embeddings: a bundle without its detector. Sessions may be shared between threads."""
+    """The makers of embeddings: a bundle without its detector. Sessions may be shared between threads."""
 
     manifest: Manifest
     sessions: EncoderSessions
@@ -150,7 +152,7 @@ class Encoders:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionResult:
-    """What was done."""
+    """The count of videos extracted and kept."""
 
     num_extracted: int
     num_kept: int
@@ -158,7 +160,7 @@ class ExtractionResult:
 
 
 def fingerprint(manifest: Manifest) -> str:
-    """Of all that embeddings depend on: the encoder graphs and the grid. The detector may change freely."""
+    """Hash all that embeddings depend on: the encoder graphs and the grid. The detector may change freely."""
     hashes = {entry.path: entry.sha256 for entry in manifest.files}
     parts = {
         name: None if part is None else {**part.model_dump(exclude={"graph"}), "sha256": hashes[part.graph]}
@@ -169,7 +171,7 @@ def fingerprint(manifest: Manifest) -> str:
 
 
 def embed(video: Path, encoders: Encoders, *, decoder_threads: int = 1) -> VideoEmbeddings:
-    """What the bundle's detector would be fed with for ``video``, the same numbers.
+    """Make the numbers that the bundle's detector would be fed with for ``video``.
 
     Raises:
         MediaError: it cannot be opened, or nothing of it could be decoded.
@@ -223,12 +225,12 @@ def extract(
             pool.shutdown(cancel_futures=True)  # what is being made is finished, the rest is not begun
             raise
     if faults:
-        raise DataError("\n".join([f"{len(faults)} of {len(videos)} videos could not be used:", *sorted(faults)]))
+        raise DataError(f"{len(faults)} of {len(videos)} videos could not be used:", *sorted(faults))
     return ExtractionResult(len(missing), len(origins) - len(missing))
 
 
 def _outcomes(pending: dict[Future[None], Origin]) -> Iterator[tuple[Origin, MediaError | None]]:
-    """As they come; an error that is not about the video is raised."""
+    """Yield the outcomes as they come; an error that is not about the video is raised."""
     for future in as_completed(pending):
         error = future.exception()
         if error is not None and not isinstance(error, MediaError):

@@ -1,4 +1,4 @@
-"""What happens in one step of training: one LightningModule for each recipe."""
+"""The steps of training: one LightningModule for each recipe."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class BagModule(lightning.LightningModule):
         self._new_scores = lambda: ValidationScores(records, positive, hop_s=hop_s)
 
     def outputs(self, batch: BagBatch) -> InstanceOutputs:
-        """What the network says of a batch."""
+        """Compute the network's outputs for a batch."""
         raise NotImplementedError
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ class ProductModule(BagModule):
         self.register_buffer("positive_weight", positive_weights(labels) ** recipe.balance, persistent=False)
 
     def outputs(self, batch: BagBatch) -> InstanceOutputs:
-        """What the network says of a batch."""
+        """Compute the network's outputs for a batch."""
         outputs: InstanceOutputs = self.network(batch.audio, batch.visual, batch.present, batch.num_instances)
         return outputs
 
@@ -190,7 +190,7 @@ class ProductModule(BagModule):
         return batch._replace(audio=audio, visual=visual, present=batch.present & ~(lost & both))
 
     def _bag_loss(self, logits: Tensor, batch: BagBatch, told: Sequence[int] | None = None) -> Tensor:
-        """Of the classes that the logits tell, all by default; in one that they do not tell they make no mistake."""
+        """Average over the classes that the logits tell, all by default; in others they make no mistake."""
         classes = list(range(logits.shape[-1]) if told is None else told)
         if not classes:
             return logits.new_zeros(())
@@ -199,7 +199,7 @@ class ProductModule(BagModule):
         return loss * len(classes) / logits.shape[-1]
 
     def _snippet_loss(self, outputs: InstanceOutputs, batch: BagBatch) -> Tensor:
-        """Of both streams, each in the classes that it can tell and where it is there."""
+        """Add up both streams, each in the classes that it can tell and where it is present."""
         known = batch.known.masked_fill(~batch.present[..., None], -1)
         losses = [
             snippet_loss(logits[..., told], known[:, :, stream, told])
@@ -220,7 +220,7 @@ class ProductModule(BagModule):
         return torch.stack(losses).sum()
 
     def _contrast_of_events(self, outputs: InstanceOutputs, batch: BagBatch, valid: Tensor) -> Tensor:
-        """Between any event that is heard and any that is seen, picked where they are known to be."""
+        """Contrast any event that is heard with any that is seen, picked where they are known to be."""
         assert self.projection is not None
         modalities, holds = [], []
         for stream, (logits, representation, told) in enumerate(
@@ -269,7 +269,7 @@ class MacilSdModule(BagModule):
         self.partner = MacilSdPartner(config)
 
     def outputs(self, batch: BagBatch) -> InstanceOutputs:
-        """What the network says of a batch."""
+        """Compute the network's outputs for a batch."""
         outputs: InstanceOutputs = self.network(batch.audio, batch.visual)
         return outputs
 
@@ -300,7 +300,7 @@ class MacilSdModule(BagModule):
 
 @torch.no_grad()
 def _prepare(net: TwoStreamNet | VisualPartner, moments: FeatureStatistics, used_visual: Tensor) -> None:
-    """Where training starts: streams on their own, averaged over a few snippets, and no class at home anywhere."""
+    """Set where training starts: streams on their own, averaged over a few snippets, and no class at home anywhere."""
     if isinstance(net, TwoStreamNet):
         net.audio_input.set_statistics(moments.audio_mean, moments.audio_std)
     net.visual_input.set_statistics(moments.visual_mean, moments.visual_std)

@@ -1,4 +1,4 @@
-"""How training goes: the figures of validation, and who is told: ``metrics.csv`` and an observer."""
+"""The progress of training: the figures of validation, and who is told of them: ``metrics.csv`` and an observer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytorch_lightning as lightning
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback
 
-from avdetect.errors import OutputError
 from avdetect.evaluation.ranking import average_precision, frame_scores, frames_inside
 from avdetect.files import replacing
 from avdetect.labels.videos import LabelledVideo
@@ -33,28 +32,28 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class DataPlan:
-    """Which videos are for what."""
+    """The videos to train on and those held out, before anything is done."""
 
     num_train: int
     num_val: int
     videos_by_class: Mapping[str, tuple[int, int]]
-    """How many videos of each class there are to train on and to validate with; a video counts for each of its own.
+    """Number of videos of each class to train on and to validate with; a video counts for each of its own.
     Those without any are under the empty name."""
     monitored: str | None
     """The metric by which epochs are compared; ``None`` where the videos held out cannot tell one from another."""
     cannot_choose: str | None
     """Why they cannot, as a sentence."""
     keeps_best: bool
-    """Whether the best epoch is kept, or the last."""
+    """The best epoch is kept, not the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What is about to be trained."""
+    """The training that is about to begin."""
 
     recipe: str
     device: str
-    """As torch names it, with how many processes where there are several."""
+    """Torch's name of it, with the number of processes where there are several."""
     num_weights: int
     num_epochs: int
     num_done: int
@@ -63,18 +62,18 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """What an epoch came to."""
+    """The results of an epoch."""
 
     number: int
-    """From 1."""
+    """The first is 1."""
     metrics: Mapping[str, float]
     is_best: bool
-    """As good in what is monitored as the best before it, or better: of equals the later one has learned more."""
+    """The monitored metric is as high as the best before it: of equals the later one has learned more."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """What training came to."""
+    """The result of training."""
 
     checkpoint: Path
     epoch: int
@@ -87,23 +86,23 @@ class TrainingObserver(Protocol):
     """Is told how training goes; in the first process only, where there are several."""
 
     def on_data(self, plan: DataPlan) -> None:
-        """Once, before embeddings are made and anything is trained."""
+        """Called once, before embeddings are made and anything is trained."""
         ...
 
     def on_plan(self, plan: TrainingPlan) -> None:
-        """Once, before the first step."""
+        """Called once, before the first step."""
         ...
 
     def on_step(self, epoch: int, done: int, total: int) -> None:
-        """After every step: how many of the epoch's are done. ``epoch`` counts from 1."""
+        """Called after every step: ``done`` of the epoch's ``total`` are over. ``epoch`` counts from 1."""
         ...
 
     def on_epoch(self, report: EpochReport) -> None:
-        """After every epoch."""
+        """Called after every epoch."""
         ...
 
     def on_end(self, outcome: TrainingOutcome) -> None:
-        """Once, when the checkpoint is there."""
+        """Called once, when the checkpoint is there."""
         ...
 
 
@@ -156,14 +155,10 @@ class MetricsLog(Callback):
 
     def _write(self) -> None:
         columns = list(dict.fromkeys(name for row in self._rows for name in row))
-        with replacing(self._path) as temporary:
-            try:
-                with temporary.open("w", encoding="utf-8", newline="") as file:
-                    writer = csv.DictWriter(file, columns, lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(self._rows)
-            except OSError as error:
-                raise OutputError(f"cannot write {self._path}: {error.strerror or error}.") from error
+        with replacing(self._path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows)
 
 
 def _read(path: Path) -> list[dict[str, float]]:
@@ -179,14 +174,14 @@ def _read(path: Path) -> list[dict[str, float]]:
 
 
 FRAMES_PER_SNIPPET = 16
-"""How finely a snippet is cut where spans are known."""
+"""Parts that a snippet is cut into where spans are known."""
 
 
 class ValidationMetrics(NamedTuple):
     """NaN where it cannot be said."""
 
     frame_ap: float
-    """Of any event, over the frames of all videos; NaN unless the spans of all are known."""
+    """AP of any event, over the frames of all videos; NaN unless the spans of all are known."""
     bag_ap: float
     """Mean over the classes that some videos have, others not."""
 
@@ -211,7 +206,7 @@ class ValidationScores:
         self._crops.setdefault(video, []).append((snippets, bag))
 
     def metrics(self) -> ValidationMetrics:
-        """Of all that was added, a video's crops averaged."""
+        """Measure all that was added, a video's crops averaged."""
         videos = sorted(self._crops)
         bags = np.stack([np.mean([bag for _, bag in self._crops[video]], 0) for video in videos])
         aps = [average_precision(self._labels[videos, label], bags[:, label]) for label in range(bags.shape[1])]

@@ -23,7 +23,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from avdetect.errors import CheckpointError, OutputError, UsageError
+from avdetect.errors import CheckpointError, UsageError
+from avdetect.files import make_folder
 from avdetect.labels.feature_files import FEATURE_HOP_S
 from avdetect.labels.videos import UNNAMED_EVENT
 from avdetect.models.heads import topk_mean
@@ -98,7 +99,7 @@ def train(
     one_class = isinstance(config.recipe, MacilSdRecipe)
     compared = comparison(divided, one_class=one_class)
     plan = _data_plan(config, divided, compared)
-    _make_folder(config.output)
+    make_folder(config.output)
     if observer is not None and getattr(rank_zero_only, "rank", 0) == 0:  # the first of several processes
         observer.on_data(plan)
     store = _embeddings(config, divided, data, encoders, on_extracted)
@@ -175,13 +176,6 @@ def _with_scenes(
     return BagMix(videos, drawn, num_drawn=source.bags_per_epoch, seed=config.run.seed)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}.") from error
-
-
 def _embeddings(
     config: TrainConfig,
     divided: Divided,
@@ -189,7 +183,7 @@ def _embeddings(
     encoders: Encoders | None,
     on_extracted: Callable[[int, int], None] | None,
 ) -> EmbeddingStore | None:
-    """Where the embeddings are, all of them made; None for features that were made elsewhere."""
+    """Make all embeddings that are missing; None for features that were made elsewhere."""
     videos = [record.media for record in (*divided.train, *divided.val) if isinstance(record.media, Path)]
     if not videos:
         return None

@@ -42,7 +42,7 @@ _STATES = "lightning"
 
 
 def make_trainer(config: TrainConfig, monitored: str | None, observer: TrainingObserver | None) -> lightning.Trainer:
-    """What runs the epochs.
+    """Build what runs the epochs.
 
     Args:
         config: all choices.
@@ -132,7 +132,7 @@ class _Shuffled(DistributedSampler[Any]):
 
 
 class _LaterOfTheBest(ModelCheckpoint):
-    """Of equally good epochs the later one: few videos are soon told apart without a mistake."""
+    """Keeps the later of equally good epochs: few videos are soon told apart without a mistake."""
 
     def check_monitor_top_k(self, trainer: lightning.Trainer, current: Tensor | None = None) -> bool:
         if current is None or not self.best_k_models:
@@ -141,7 +141,7 @@ class _LaterOfTheBest(ModelCheckpoint):
 
 
 class SeedEveryStep(Callback):
-    """What a step draws does not depend on the steps before it, so that resuming changes nothing."""
+    """Makes what a step draws independent of the steps before it, so that resuming changes nothing."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -155,7 +155,7 @@ class SeedEveryStep(Callback):
 
 
 def last_state_path(config: TrainConfig) -> Path | None:
-    """What an interrupted run left, if it is to be resumed.
+    """Find what an interrupted run left, if it is to be resumed.
 
     Raises:
         UsageError: there is none, or it was trained with other settings.
@@ -188,7 +188,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Without its advertisements, and without its warnings of choices that are made on purpose."""
+    """Silence its advertisements, and its warnings of choices that are made on purpose."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -226,5 +226,5 @@ def interruptible() -> Iterator[None]:
 
 
 def best_state(config: TrainConfig) -> dict[str, Any]:
-    """Of the best epoch."""
+    """Load the state of the best epoch."""
     return load_state(config.output / _STATES / "best.ckpt")

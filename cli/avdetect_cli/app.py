@@ -3,7 +3,8 @@
     0    done
     1    some input failed, or a result could not be written
     2    misuse: an option or a combination of them that cannot be obeyed
-    130  interrupted; what was finished is kept
+    130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP; what was finished is kept
+    141  nobody reads standard output any more
 
 Only the command that is named is imported (``lazy.py``), so that ``--help`` is instant. That is also why the help is
 typer's plain one: drawing it with rich takes twice as long.
@@ -20,13 +21,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from avdetect.errors import AvdetectError, UsageError
+from avdetect.errors import AvdetectError, UsageError, printable
+from avdetect_cli.interrupts import exit_code_of, stop_on_signals
 from avdetect_cli.lazy import Entry, LazyCommands
+from avdetect_cli.terminal.stdout import FAILED, READER_GONE, ReaderGoneError, StdoutError, guard_stdout
+from avdetect_cli.terminal.text import out, warn
 
 __all__ = ["app", "main"]
 
-_INTERRUPTED = 130
-_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 _DEBUG_VARIABLE = "AVDETECT_DEBUG"
 
@@ -137,53 +139,47 @@ class _Cli(_Group):
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()  # a broken pipe shows here at the latest
+            sys.stdout.flush()  # what cannot be written shows here at the latest
             return result
         except (typer.Exit, typer.Abort):
             raise
         except UsageError as error:
             raise _stop(str(error), 2) from error
+        except ReaderGoneError as error:  # who left knows it
+            raise typer.Exit(READER_GONE) from error
         except AvdetectError as error:
-            raise _stop(str(error), 1) from error
+            raise _stop(str(error), FAILED) from error
         except KeyboardInterrupt as error:
-            raise _stop("interrupted.", _INTERRUPTED) from error
-        except BrokenPipeError as error:
-            _silence_stdout()
-            raise typer.Exit(_BROKEN_PIPE) from error
+            raise _stop("interrupted.", exit_code_of(error)) from error
         except Exception as error:
             if type(error).__module__.partition(".")[0] in ("typer", "click"):  # misuse, which typer explains itself
+                if isinstance(message := getattr(error, "message", None), str):
+                    error.message = printable(message)  # type: ignore[attr-defined]
                 raise
             raise _bug(error, ctx) from error
 
 
 def _stop(message: str, code: int) -> typer.Exit:
-    typer.echo(f"avdetect: {message}", err=True)
+    warn(message)
     return typer.Exit(code)
 
 
 def _bug(error: Exception, ctx: Any) -> Exception:
-    """What to raise for an error that nobody foresaw: itself for who debugs, a short message for all others."""
+    """Give what to raise for an error that nobody foresaw: itself for who debugs, a short message for all others."""
     if ctx.params.get("debug") or os.environ.get(_DEBUG_VARIABLE):
         return error
     return _stop(
-        f"internal error ({type(error).__name__}: {error}). This is a bug in avdetect: please report it with what "
-        f"`avdetect --debug {ctx.invoked_subcommand} ...` and `avdetect doctor` print.",
-        1,
+        f"internal error ({type(error).__name__}: {printable(str(error))}). This is a bug in avdetect: please report "
+        f"it with what `avdetect --debug {ctx.invoked_subcommand} ...` and `avdetect doctor` print.",
+        FAILED,
     )
-
-
-def _silence_stdout() -> None:
-    """Who read our output has left: let the interpreter's own last flush go nowhere instead of complaining."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version  # takes longer than help itself
 
-        typer.echo(f"avdetect {version('avdetect')}")
+        out(f"avdetect {version('avdetect')}")
         raise typer.Exit
 
 
@@ -218,9 +214,6 @@ def _common(
         bool, typer.Option("--debug", help=f"Show the traceback of internal errors (or set {_DEBUG_VARIABLE}=1).")
     ] = False,
 ) -> None:
-    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
-        # A file name that the terminal's encoding lacks is shown escaped, as stderr does by itself.
-        sys.stdout.reconfigure(errors="backslashreplace")
     if debug:
         os.environ[_DEBUG_VARIABLE] = "1"  # for the threads that score
 
@@ -229,4 +222,17 @@ def main() -> None:
     """The console script."""
     # Imports make some hundred thousand objects, which stay: looking through them every 700 is a tenth of a short run.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    app()
+    guard_stdout()
+    stop_on_signals()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # also of help, which is printed before a command is invoked
+    except ReaderGoneError:
+        sys.exit(READER_GONE)
+    except StdoutError as error:
+        warn(str(error))
+        sys.exit(FAILED)
+    except KeyboardInterrupt as error:
+        sys.exit(exit_code_of(error))

@@ -29,19 +29,19 @@ _PARITY_PHRASES = (1, 2, 11)
 
 @dataclass(frozen=True, slots=True)
 class AlignmentParts:
-    """What a bundle needs to compare sound with text."""
+    """The parts of a bundle that compare sound with text."""
 
     spec: AlignmentSpec
     audio_graph: bytes
     text_graph: bytes
 
     def files(self) -> dict[str, bytes]:
-        """By path in the bundle."""
+        """Give the files by their path in the bundle."""
         return {AUDIO_PATH: self.audio_graph, TEXT_PATH: self.text_graph}
 
 
 def export_alignment(network: AlignmentNet, *, weights: Weights = "float32") -> AlignmentParts:
-    """Both graphs and the manifest's part.
+    """Export both graphs and the manifest's part.
 
     Raises:
         ValueError: the network's W or R is without bound.

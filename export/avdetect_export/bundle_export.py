@@ -27,14 +27,14 @@ __all__ = ["WordOptions", "export_bundle"]
 
 @dataclass(frozen=True, slots=True)
 class WordOptions:
-    """What the bundle is to understand."""
+    """The words that the bundle is to understand."""
 
     alignment: Path | None = None
-    """What ``avdetect train-text`` wrote; ``None`` for the base's."""
+    """Checkpoint of ``avdetect train-text``; ``None`` for the base's alignment."""
     prompts: tuple[Prompt, ...] = ()
     """Put into the bundle as classes, after those that it has."""
     keep_text_encoder: bool = False
-    """Whether a bundle with prompts put in can be given others."""
+    """Let a bundle with prompts put in be given others."""
 
 
 def export_bundle(

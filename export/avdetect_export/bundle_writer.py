@@ -1,11 +1,9 @@
-"""How a bundle is written: aside first, then renamed, so that half a one never exists."""
+"""Writing a bundle: aside first, then renamed, so that half a one never exists."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from avdetect.errors import OutputError
+from avdetect.files import check_folder, kind_of, replacing_folder
 from avdetect.manifest import FileEntry, Manifest
 from avdetect.runtime.bundle_files import open_bundle_files
 
@@ -31,7 +30,7 @@ __all__ = [
 MANIFEST_NAME = "manifest.json"
 
 Weights = Literal["float32", "float16"]
-"""How a graph stores its matrices. The arithmetic is float32 with both."""
+"""The format in which a graph stores its matrices. The arithmetic is float32 with both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +47,13 @@ class ExportOptions:
 
 
 def created_now() -> str:
-    """When a bundle is made, UTC; ``SOURCE_DATE_EPOCH`` where the same input must give the same bytes."""
+    """Tell the time, UTC; ``SOURCE_DATE_EPOCH`` where the same input must give the same bytes."""
     seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
-    """What the manifest says of ``files`` (path in the bundle -> content), sorted by path."""
+    """Make the manifest's entries of ``files`` (path in the bundle -> content), sorted by path."""
     return tuple(
         FileEntry(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
         for path, content in sorted(files.items())
@@ -62,7 +61,7 @@ def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
 
 
 def read_bundle(path: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """What ``write_bundle`` wrote: the manifest, and the other files by their path, checked against it.
+    """Read a bundle: the manifest, and the other files by their path, checked against it.
 
     Raises:
         BundleError: there is no bundle, or it is damaged.
@@ -77,10 +76,11 @@ def check_bundle_target(directory: Path) -> None:
     Raises:
         OutputError: it is something else than a bundle, or its parent is missing.
     """
-    if directory.exists() and not (directory / MANIFEST_NAME).is_file():
+    if kind_of(directory) is not None and kind_of(directory / MANIFEST_NAME) != "file":
         raise OutputError(f"{directory} is there and is not a bundle: give another place or remove it.")
-    if not directory.absolute().parent.is_dir():
+    if kind_of(directory.absolute().parent) != "folder":
         raise OutputError(f"cannot write {directory}: there is no folder {directory.parent}.")
+    check_folder(directory)
 
 
 def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
@@ -100,21 +100,9 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes]
     if manifest.files != file_entries(files):
         raise ValueError("the manifest's files must be the entries of the files to write.")
     check_bundle_target(directory)
-    try:
-        aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror or error}.") from error
-    try:
-        built = aside / "new"
+    with replacing_folder(directory) as built:
         contents = {**files, MANIFEST_NAME: (manifest.model_dump_json(indent=2) + "\n").encode()}
         for path, content in contents.items():
             target = built / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        if directory.exists():
-            directory.rename(aside / "old")
-        built.rename(directory)
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(aside)

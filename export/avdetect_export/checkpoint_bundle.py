@@ -27,9 +27,9 @@ __all__ = ["bundle_of", "import_published"]
 
 DETECTOR_GRAPH = "detector.onnx"
 MAX_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}
-"""How far a score of the graph may be from the network's; half precision rounds the weights."""
+"""The largest difference allowed between a score of the graph and the network's; half precision rounds the weights."""
 GENERAL_RULE = EventRule(on=0.5, off=0.35, merge_gap_s=1.28)
-"""For a class whose thresholds have not been calibrated."""
+"""The rule of a class whose thresholds have not been calibrated."""
 
 
 def bundle_of(
@@ -163,7 +163,7 @@ def _with_encoders(
 
 
 def _uses_appearance(network: TwoStreamNet | MacilSdNet, base: Manifest) -> bool:
-    """Whether any weight reaches the appearance part of the visual embedding."""
+    """Tell whether any weight reaches the appearance part of the visual embedding."""
     if base.visual is None or isinstance(network, MacilSdNet):
         return True
     inputs = network.visual_input

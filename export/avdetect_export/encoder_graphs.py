@@ -116,7 +116,7 @@ class LogMelSpec:
 
     rate_hz: int = 16_000
     window_samples: int = 15_600
-    """Of one patch: 96 frames."""
+    """Samples of one patch: 96 frames."""
     frame_samples: int = 400
     hop_samples: int = 160
     fft_samples: int = 512
@@ -155,7 +155,7 @@ class YamnetWeights:
     """YAMNet as float weights."""
 
     layers: tuple[tuple[FloatArray, FloatArray, int, tuple[int, ...], tuple[int, ...]], ...]
-    """Per convolution, each with a ReLU after it: weight, bias, groups, strides, pads."""
+    """The convolutions, each with a ReLU after it: weight, bias, groups, strides, pads."""
     classifier_weight: FloatArray
     """``(521, 1024)``."""
     classifier_bias: FloatArray

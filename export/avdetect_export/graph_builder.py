@@ -17,7 +17,7 @@ __all__ = ["IR_VERSION", "OPSET", "GraphBuilder"]
 
 OPSET = 18
 IR_VERSION = 9
-"""What onnxruntime 1.20, TensorRT 10 and every later release read."""
+"""The newest that onnxruntime 1.20, TensorRT 10 and every later release read."""
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
 Dimension = int | str
@@ -88,7 +88,7 @@ class GraphBuilder:
         return self.op(op_type, value, self.integers(*axes), keepdims=int(keepdims))
 
     def reshape(self, value: str, *shape: int) -> str:
-        """To ``shape``: 0 keeps the dimension, -1 is what is left."""
+        """Reshape to ``shape``: 0 keeps the dimension, -1 is what is left."""
         return self.op("Reshape", value, self.integers(*shape))
 
     def unsqueeze(self, value: str, *axes: int) -> str:

@@ -1,4 +1,4 @@
-"""What AudioSet says of the default's classes, beside what its network learned.
+"""AudioSet's opinion of the default's classes, beside what its network learned.
 
 A few hundred videos teach a network what a gunshot sounds like among their other sounds; the two million clips that the
 audio encoder was trained on have taught it what gunshots sound like at all. Both opinions are added up, as log-odds.
@@ -92,7 +92,7 @@ class InformedNet(TwoStreamNet):
     def forward(
         self, audio: Tensor, visual: Tensor, present: Tensor, num_instances: Tensor | None = None
     ) -> InstanceOutputs:
-        """As in ``TwoStreamNet``."""
+        """Do as ``TwoStreamNet``, and add what is known."""
         if num_instances is not None:
             present = present & instance_mask(num_instances, present.shape[1])[..., None]
         return _informed(super().forward(audio, visual, present), self._known(audio, present), present)
@@ -100,7 +100,7 @@ class InformedNet(TwoStreamNet):
     def forward_stream(
         self, audio: Tensor, visual: Tensor, present: Tensor, state: Mapping[str, Tensor]
     ) -> tuple[InstanceOutputs, dict[str, Tensor]]:
-        """As in ``TwoStreamNet``."""
+        """Do as ``TwoStreamNet``, and add what is known."""
         outputs, next_state = super().forward_stream(audio, visual, present, state)
         known = self._known(audio, present)
         ahead = self.config.window.bounds()[1]
@@ -111,7 +111,7 @@ class InformedNet(TwoStreamNet):
         return _informed(outputs, known, present), next_state
 
     def state_specs(self) -> tuple[StateSpec, ...]:
-        """As in ``TwoStreamNet``."""
+        """Do as ``TwoStreamNet``, and add what is known."""
         ahead = self.config.window.bounds()[1]
         if not ahead:
             return super().state_specs()
@@ -175,9 +175,9 @@ class LabelledWindows:
     """The windows of labelled sounds that are within 20 dB of the loudest of their sound."""
 
     logits: NDArray[np.float32]
-    """Of AudioSet's classes, ``(windows, 521)``."""
+    """Logits of AudioSet's classes, ``(windows, 521)``."""
     sound: NDArray[np.int64]
-    """Which sound, ``(windows,)``."""
+    """Number of the sound, ``(windows,)``."""
     label: NDArray[np.str_]
     """``(windows,)``."""
 

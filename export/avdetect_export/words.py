@@ -28,18 +28,18 @@ from avdetect_export.text_graph import (
 __all__ = ["Words", "with_alignment", "with_words", "words_of"]
 
 MAX_DIFFERENCE = 5e-3
-"""How far a number of a graph, whose weights are float16, may be from the network's; vectors are of unit length."""
+"""The largest difference allowed between a graph with float16 weights and the network; vectors have unit length."""
 _PARITY_PHRASES = ("a gunshot", "glass shatters in the distance", "somebody screams, recorded up close", "an alarm")
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What makes a bundle understand words."""
+    """The parts that make a bundle understand words."""
 
     text: TextEncoderParts
     alignment: AlignmentParts
     provenance: Mapping[str, Any]
-    """How the alignment was trained, and how far the graphs are from the networks."""
+    """The training of the alignment, and how far the graphs are from the networks."""
 
 
 def words_of(trained: AlignmentCheckpoint) -> Words:

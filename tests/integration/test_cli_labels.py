@@ -85,4 +85,4 @@ def test_a_folder_without_a_store_is_said_so(tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_another_kind_is_misuse(tmp_path: Path) -> None:
-    assert "must end in .jsonl" in run("labels", "export", tmp_path, "-o", tmp_path / "a.csv", expect=2).stderr
+    assert "name that ends in .jsonl" in run("labels", "export", tmp_path, "-o", tmp_path / "a.csv", expect=2).stderr

@@ -91,7 +91,7 @@ def misuse(path: Path, text: str, mistakes: Sequence[Mistake]) -> UsageError:
         f"{path}:{line}: {_dotted(mistake.path)}{redacted(mistake.message)}"
         for line, mistake in sorted(located, key=itemgetter(0))
     ]
-    return UsageError("\n".join(rows if len(rows) == 1 else [f"{path} has {len(rows)} mistakes:", *rows]))
+    return UsageError(*(rows if len(rows) == 1 else [f"{path} has {len(rows)} mistakes:", *rows]))
 
 
 def _dotted(path: KeyPath) -> str:

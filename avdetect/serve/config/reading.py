@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from avdetect.errors import UsageError
+from avdetect.errors import DataError, UsageError
 from avdetect.serve.config.mistakes import KeyPath, Mistake, in_words, misuse
 from avdetect.serve.config.settings import Config
 
@@ -45,7 +46,7 @@ class ConfigFile:
     @property
     def folder(self) -> Path:
         """From which paths count."""
-        return self.path.resolve().parent
+        return Path(os.path.realpath(self.path)).parent
 
 
 def read_config(path: Path) -> ConfigFile:
@@ -66,18 +67,22 @@ def examine_config(path: Path) -> ConfigFile:
     """As ``read_config``, but what is wrong is left out and told apart.
 
     Raises:
-        UsageError: the file cannot be read, or so much is wrong that nothing is left.
+        DataError: the file cannot be read.
+        UsageError: so much is wrong that nothing is left.
     """
     try:
         text = path.read_text("utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
+        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not a text in UTF-8.") from error
     mistakes: list[Mistake] = []
-    text, incomplete = _repaired(text, mistakes)
-    document = tomllib.loads(text)
-    folder = path.resolve().parent
+    try:
+        text, incomplete = _repaired(text, mistakes)
+        document = tomllib.loads(text)
+    except RecursionError as error:
+        raise UsageError(f"{path}: is nested too deeply.") from error
+    folder = Path(os.path.realpath(path)).parent
     config = _validated({**_with_paths(document, folder), **_words(document)}, incomplete, mistakes)
     if config is None:
         raise misuse(path, text, mistakes)

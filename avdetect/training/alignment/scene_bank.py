@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from avdetect.errors import DataError
 from avdetect.features.encoders import EncoderSessions
 from avdetect.features.encoding import EmbeddingStream, EncodingOptions, Samples
-from avdetect.files import replacing
+from avdetect.files import make_folder, replacing
 from avdetect.text.composer import Composition, MixOptions, compose
 from avdetect.text.records import HeardSound, LabelledSound
 from avdetect.timebase import Span
@@ -45,14 +45,14 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class SceneOptions:
-    """Which scenes are made of a folder of sounds."""
+    """The choices about scenes that are made of a folder of sounds."""
 
     versions: int = 8
-    """Of each sound."""
+    """Scenes of each sound."""
     overlap_share: float = 0.25
-    """Of the scenes, how many have a second sound."""
+    """Share of the scenes that have a second sound."""
     noise_scenes: int = 60
-    """Of nothing but noise."""
+    """Scenes of nothing but noise."""
     noise_scene_s: float = 12.8
     mix: MixOptions = field(default_factory=lambda: MixOptions(speed=(0.88, 1.14), shortest_cut_s=2.0))
     seed: int = 0
@@ -76,7 +76,7 @@ def audio_only(encoders: Encoders) -> Encoders:
 
 
 def encode_samples(samples: NDArray[np.float32], encoders: Encoders) -> NDArray[np.float32]:
-    """What the scorer makes of this sound: ``(T, audio_dim)``, by its own stages.
+    """Encode a sound with the scorer's own stages: ``(T, audio_dim)``.
 
     Args:
         samples: mono at the rate of the manifest's audio encoder.
@@ -120,7 +120,7 @@ def scene_bank(
         scenes.append(Scene(encode_samples(composition.samples, encoders).astype(np.float16), composition.heard))
         if on_done is not None:
             on_done(len(scenes), total)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _save(scenes, path, key)
     return tuple(scenes)
 
@@ -138,7 +138,7 @@ def _compositions(sounds: Sequence[LabelledSound], options: SceneOptions, hop_s:
 
 
 def _key(sounds: Sequence[LabelledSound], options: SceneOptions, encoders: Encoders) -> str:
-    """Of all that the scenes depend on."""
+    """Hash all that the scenes depend on."""
     digest = hashlib.sha256(json.dumps([fingerprint(encoders.manifest), asdict(options)]).encode())
     for sound in sounds:
         digest.update(json.dumps([sound.text, sound.label, len(sound.samples)]).encode())
@@ -153,7 +153,7 @@ def _save(scenes: Sequence[Scene], path: Path, key: str) -> None:
         "num_snippets": np.array([len(scene.audio) for scene in scenes], np.int64),
     }
     with replacing(path) as temporary:
-        safetensors.numpy.save_file(arrays, temporary, metadata={_FORMAT: key, "heard": json.dumps(heard)})
+        temporary.write_bytes(safetensors.numpy.save(arrays, metadata={_FORMAT: key, "heard": json.dumps(heard)}))
 
 
 def _load(path: Path, key: str) -> tuple[Scene, ...] | None:

@@ -31,7 +31,7 @@ EmbedPhrases = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _SHARE_WITH_GAP = 0.6
 _LEAST_HEARD = 0.3
-"""Of a snippet: a phrase counts as heard in it from this share on, and as not heard where there is none of it."""
+"""Share of a snippet from which on a phrase counts as heard in it. Not heard is where there is none of it."""
 _FEWEST_TRACKS = 8
 
 
@@ -67,12 +67,12 @@ class PairedRecording:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Track:
-    """What one row of a batch is made of."""
+    """The material of one row of a batch."""
 
     audio: NDArray[np.float16]
     text: str
     heard: tuple[HeardSound, ...] | None
-    """None where it is not known."""
+    """The sounds in it; None where they are not known."""
 
 
 class ComposedBatches(Dataset[AlignmentBatch]):
@@ -114,7 +114,7 @@ class ComposedBatches(Dataset[AlignmentBatch]):
         return self._batch(self._tracks(rng, with_order), with_order)
 
     def _tracks(self, rng: np.random.Generator, with_order: bool) -> list[_Track]:
-        """As many as the recipe's budget of moments allows; in stage B each composed one with its twin."""
+        """Draw as many as the recipe's budget of moments allows; in stage B each composed one with its twin."""
         recipe = self._recipe
         fewest = 2 if with_order else 1
         most = max(int(math.exp(rng.uniform(math.log(fewest), math.log(recipe.max_moments + 1)))), fewest)
@@ -196,7 +196,7 @@ def told(texts: Sequence[str], embed: EmbedPhrases, *, with_order: bool = True) 
 
 
 def _twin(scenes: Sequence[Scene], rng: np.random.Generator) -> list[Scene] | None:
-    """With two of the scenes exchanged; None where they sound alike."""
+    """Exchange two of the scenes; None where they sound alike."""
     first, second = rng.choice(len(scenes), size=2, replace=False)
     labels = [{one.label or one.text for one in scenes[at].heard} for at in (first, second)]
     if labels[0] & labels[1]:
@@ -236,7 +236,7 @@ def _queries(
 
 
 def _shares(span: Span, num_snippets: int, hop_s: float) -> NDArray[np.float64]:
-    """How much of each snippet, or of the sound where that is shorter, is the sound in the snippet: ``(T,)``."""
+    """Compute the share of each snippet, or of the sound where that is shorter, that the sound covers: ``(T,)``."""
     starts = np.arange(num_snippets) * hop_s
     covered = np.minimum(starts + hop_s, span.end_s) - np.maximum(starts, span.start_s)
     return np.asarray(np.clip(covered / min(hop_s, span.duration_s), 0, 1))

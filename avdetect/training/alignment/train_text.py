@@ -26,7 +26,8 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from avdetect.errors import DataError, OutputError, UsageError
+from avdetect.errors import DataError, UsageError
+from avdetect.files import make_folder
 from avdetect.models.alignment import AlignmentConfig, AlignmentNet
 from avdetect.text.phrases import split_phrases
 from avdetect.text.records import LabelledSound, TextRecord, read_text_records, read_waveform
@@ -112,7 +113,7 @@ def train_text(
     """
     if config.recipe.stage_a_steps + config.recipe.stage_b_steps == 0:
         raise UsageError("both stages have no steps: there is nothing to train.")
-    _make_folder(config.output)
+    make_folder(config.output)
     material = prepare(config, encoders, on_encoded=on_encoded)
     lightning.seed_everything(config.run.seed, workers=True, verbose=False)
     embed = PhraseCache(text_model)
@@ -225,13 +226,6 @@ def feature_statistics(material: Material) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}.") from error
-
-
 def _trainer(config: TextTrainConfig) -> lightning.Trainer:
     run = config.run
     callbacks: list[Callback] = [RichProgressBar(leave=False)] if run.progress else []
@@ -307,7 +301,7 @@ class AlignmentModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate_share(self, step: int) -> float:
-        """Of the highest learning rate: it rises for a tenth of a stage, and falls on a cosine."""
+        """Compute the share of the highest learning rate: it rises for a tenth of a stage, and falls on a cosine."""
         in_b = step >= self.recipe.stage_a_steps
         done = step - self.recipe.stage_a_steps if in_b else step
         progress = (done + 1) / max(self.recipe.stage_b_steps if in_b else self.recipe.stage_a_steps, 1)

@@ -1,1 +1,1 @@
-"""What training minimises: one file per loss."""
+"""The losses that training minimises."""

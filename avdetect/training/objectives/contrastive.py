@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Modality(NamedTuple):
-    """What one modality says of the instances of a batch."""
+    """One modality's outputs for the instances of a batch."""
 
     scores: Tensor
     """Float ``[B, T, C]``, logits or probabilities: only their order counts, and no gradient goes through it."""
@@ -156,7 +156,7 @@ def _info_nce(query: Tensor, positive: Tensor, negatives: Tensor, usable: Tensor
 
 
 class MacilSdLosses(NamedTuple):
-    """Of one batch."""
+    """The losses of one batch."""
 
     bag: Tensor
     contrast: ContrastiveLosses

@@ -12,7 +12,7 @@ __all__ = ["distillation_loss", "mix_weights", "mixing_momentum"]
 
 
 def mixing_momentum(epoch: int, *, num_epochs: int = 50, start: float = 0.91) -> float:
-    """How much of its own weights the network keeps after epoch 0, 1, ...: rises from ``start`` to 1 on a cosine.
+    """Share of its own weights that the network keeps after epoch 0, 1, ...: rises from ``start`` to 1 on a cosine.
 
     ``m = 1 - (1 - start) (1 + cos(pi * epoch / num_epochs)) / 2``: MACIL-SD (arXiv 2207.05500, equation 12) and its
     code. 1 from ``num_epochs`` on.
@@ -44,7 +44,7 @@ def mix_weights(network: nn.Module, partner: nn.Module, momentum: float, *, only
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, valid: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """How far the student's probabilities are from the teacher's, over the valid instances of the batch::
+    """Distance of the student's probabilities from the teacher's, over the valid instances of the batch::
 
         L = t^2 * mean over valid (b, t), c of KL(p || q),   p = sigmoid(teacher / t),   q = sigmoid(student / t)
 

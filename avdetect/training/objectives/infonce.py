@@ -28,7 +28,7 @@ class ContrastiveBatch:
     views: Mapping[str, Tensor]
     """Unit vectors by name, ``[B, D]`` each; row ``i`` of all of them is the same example."""
     logits: Mapping[tuple[str, str], Tensor] = field(default_factory=dict)
-    """Of pairs of views that are compared by more than their vectors: ``[B, B]``, rows for the first view's
+    """Logits of pairs of views that are compared by more than their vectors: ``[B, B]``, rows for the first view's
     examples."""
 
 
@@ -56,7 +56,7 @@ class SymmetricInfoNCE:
     temperature: float = 0.07
 
     def __call__(self, batch: ContrastiveBatch) -> Tensor:
-        """See the class; at least two views, at least one example."""
+        """Compute the loss of at least two views and one example; see the class."""
         losses = [self._loss(_logits(batch, pair, self.temperature)) for pair in combinations(sorted(batch.views), 2)]
         return torch.stack(losses).mean()
 

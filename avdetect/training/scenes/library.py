@@ -131,7 +131,7 @@ def load_library(
         if on_done is not None:
             on_done(number, total)
     if faults:
-        raise DataError("\n".join([f"{len(faults)} of {total} clips and sounds could not be read:", *faults]))
+        raise DataError(f"{len(faults)} of {total} clips and sounds could not be read:", *faults)
     return Library(tuple(pictures), tuple(heard), frozenset(heard_events), frozenset(beds))
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from avdetect.errors import DataError
+from avdetect.files import kind_of
 from avdetect.labels.video_list import Faults, all_faults, csv_lines, json_lines, validated
 
 __all__ = ["Clip", "SoundFile", "fold_of", "read_clips", "read_sound_files"]
@@ -154,7 +155,7 @@ Item = TypeVar("Item", Clip, SoundFile)
 
 def _read(path: Path, model: type[Row], build: Callable[[Row, Path], Item]) -> tuple[Item, ...]:
     lines: dict[str, Callable[[Path, Faults], Iterator[tuple[str, Any]]]] = {".jsonl": json_lines, ".csv": csv_lines}
-    if not path.is_file():
+    if kind_of(path) != "file":
         raise DataError(f"there is no manifest at {path}.")
     if path.suffix.lower() not in lines:
         raise DataError(f"{path}: a list of clips or sounds ends in {' or '.join(lines)}.")
@@ -165,14 +166,14 @@ def _read(path: Path, model: type[Row], build: Callable[[Row, Path], Item]) -> t
             for row in validated(model, data, where, faults):
                 item = build(row, path.parent)
                 items.append(item)
-                if not item.path.is_file():
+                if kind_of(item.path) != "file":
                     faults.append(f"{where}: there is no file {item.path}")
     except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
         raise DataError(f"{path} cannot be read as text: {error}.") from error
     if not items and not faults:
         faults.append("it lists nothing")
     if faults:
-        raise DataError(all_faults(path, faults))
+        raise DataError(*all_faults(path, faults))
     return tuple(items)
 
 

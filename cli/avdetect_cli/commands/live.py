@@ -207,8 +207,6 @@ def export_labels(
 
     The service may run meanwhile. `avdetect train` takes the manifest as it is.
     """
-    if output.suffix.lower() != ".jsonl":
-        raise UsageError(f"{output}: the manifest's name must end in .jsonl.")
     tasks.serving.export_labels(source, output, quiet=quiet)
 
 

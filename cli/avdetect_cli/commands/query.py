@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from avdetect.errors import OutputError, UsageError
+from avdetect.errors import UsageError
+from avdetect.files import kind_of
 from avdetect_cli import tasks
 from avdetect_cli.options import (
     OUTPUTS_PANEL,
@@ -17,6 +18,7 @@ from avdetect_cli.options import (
     OneJsonOption,
     QuietOption,
 )
+from avdetect_cli.output.targets import JSON_SUFFIXES, PAGE_SUFFIXES, check_outputs
 from avdetect_cli.values import parse_time
 
 __all__ = ["EXAMPLES", "index", "query"]
@@ -112,9 +114,10 @@ def query(
     """
     *paths, text = arguments
     if not paths:
-        raise UsageError(_MISSING_TEXT.format(text) if Path(text).exists() else _MISSING_PATH)
-    for option, target, suffixes in (("-o", output, (".json",)), ("--report", report, (".html", ".htm"))):
-        _check_target(target, option, suffixes)
+        raise UsageError(_MISSING_TEXT.format(text) if kind_of(Path(text)) is not None else _MISSING_PATH)
+    check_outputs(
+        {"-o": output, "--report": report}, read=paths, suffixes={"-o": JSON_SUFFIXES, "--report": PAGE_SUFFIXES}
+    )
     within_s = parse_time(within, "--within")
 
     tasks.asking.answer(
@@ -158,20 +161,3 @@ def index(
     dropped. An interrupted run keeps what it has heard. An hour takes 3 MB.
     """
     tasks.hearing.update_index(paths, output, fresh=fresh, bundle_path=bundle, device=device, jobs=jobs, quiet=quiet)
-
-
-def _check_target(target: Path | None, option: str, suffixes: tuple[str, ...]) -> None:
-    """Notice before the work that a result could not be written.
-
-    Raises:
-        UsageError: the name does not end as it should.
-        OutputError: there is no such folder, or something else than a file is there.
-    """
-    if target is None:
-        return
-    if target.suffix.lower() not in suffixes:
-        raise UsageError(f"{option} {target}: give it a name that ends in {suffixes[0]}.")
-    if target.exists() and not target.is_file():
-        raise OutputError(f"{option} {target}: it is there already and is not a file.")
-    if not target.absolute().parent.is_dir():
-        raise OutputError(f"{option} {target}: there is no folder {target.parent}.")

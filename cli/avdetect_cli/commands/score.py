@@ -27,6 +27,7 @@ from avdetect_cli.options import (
     ScoresOption,
     ThresholdOption,
 )
+from avdetect_cli.terminal.text import out
 from avdetect_cli.values import parse_time
 
 __all__ = ["EXAMPLES", "demo", "events", "score"]
@@ -168,4 +169,4 @@ def demo(
         device=device,
     )
     if not (json or quiet or report):
-        typer.echo("\nNext: avdetect score YOUR_VIDEO, or see it played: avdetect demo --report demo.html")
+        out("", "Next: avdetect score YOUR_VIDEO, or see it played: avdetect demo --report demo.html")

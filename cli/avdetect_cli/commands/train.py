@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from avdetect.errors import UsageError
+from avdetect.errors import DataError, UsageError
 from avdetect_cli import tasks
 from avdetect_cli.options import BundleOption, DeviceOption, QuietOption, Split
+from avdetect_cli.output.targets import check_outputs
 from avdetect_cli.values import check_installed, parse_classes, parse_settings
 
 __all__ = ["EXAMPLES", "compose", "extract", "train", "train_motion", "train_text"]
@@ -198,6 +199,7 @@ def train(
     Embeddings are extracted first, where they are not there yet. `avdetect export` makes a bundle of the checkpoint.
     """
     check_installed("torch", "pytorch_lightning", "tensorboard", "safetensors")
+    check_outputs({}, folders={"-o": output}, with_parents=True)
     values = _merge(_read_toml(config), parse_settings(settings))
     given = {
         "manifest": manifest,
@@ -261,6 +263,7 @@ def train_text(
     Long tracks are composed of the sounds, with stories of what is heard in which order.
     """
     check_installed("torch", "pytorch_lightning", "safetensors", "sentence_transformers")
+    check_outputs({}, folders={"-o": output}, with_parents=True)
     values = parse_settings(settings)
     given = {
         "manifest": manifest,
@@ -463,9 +466,9 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}.") from error
+        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DataError(f"{path} is not TOML: {error}.") from error
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
-from types import FrameType
 
 import typer
 
+from avdetect.errors import AvdetectError
 from avdetect.manifest import Manifest
+from avdetect_cli.interrupts import exit_code_of, interrupts_held
 from avdetect_cli.output.plan import Finding, OutputPlan
 from avdetect_cli.output.writers import Writers
+from avdetect_cli.terminal.stdout import FAILED, READER_GONE, ReaderGoneError
+from avdetect_cli.terminal.text import warn
 
-__all__ = ["FAILED", "INTERRUPTED", "deliver"]
-
-FAILED = 1
-INTERRUPTED = 130
-"""Exit codes."""
+__all__ = ["deliver"]
 
 
 def deliver(
@@ -40,55 +37,42 @@ def deliver(
         aside: clears the terminal of anything else while a finding is written.
 
     Raises:
-        typer.Exit: some source failed (1), or the user interrupted (130).
+        typer.Exit: Some source failed or a result could not be written (1), a signal ended it (128 and its number), or
+            nobody reads standard output any more (141).
     """
-    num_findings, num_failed, interrupted = 0, 0, False
+    num_findings, num_failed = 0, 0
+    stopped: KeyboardInterrupt | None = None
+    errors: list[AvdetectError] = []
+    failures: list[str] = []
     with Writers(plan, bundle=bundle, on_thresholds=on_thresholds, version=version("avdetect")) as writers:
-        failures: list[str] = []
         try:
-            for finding in findings:
-                with aside(), _interrupts_held():
-                    errors = [] if finding.error is None else [finding.error]
-                    errors += [str(error) for error in writers.write(finding)]
-                    failures += errors
+            for finding in () if writers.is_done else findings:
+                with aside(), interrupts_held():
+                    lost = writers.write(finding)
+                    errors += lost
+                    failures += [] if finding.error is None else [finding.error]
+                    failures += [str(error) for error in lost]
                     num_findings += 1
-                    num_failed += bool(errors)
-        except KeyboardInterrupt:
-            interrupted = True
+                    num_failed += finding.error is not None
+                if writers.is_done:  # whatever else is found has nowhere to go
+                    break
+        except KeyboardInterrupt as error:
+            stopped = error
         try:
-            with _interrupts_held():
-                failures += [str(error) for error in writers.finish()]
-        except KeyboardInterrupt:
-            interrupted = True
+            with interrupts_held():
+                lost = writers.finish()
+                errors += lost
+                failures += [str(error) for error in lost]
+        except KeyboardInterrupt as error:
+            stopped = error
+    only_unread = num_failed == 0 and all(isinstance(error, ReaderGoneError) for error in errors)
     for failure in failures:
-        typer.echo(f"avdetect: {failure}", err=True)
+        if not only_unread or writers.has_files:  # else who left knows it
+            warn(failure)
     if num_failed and num_findings > 1:
-        typer.echo(f"avdetect: {num_failed} of {num_findings} inputs failed.", err=True)
-    if interrupted:
-        typer.echo("avdetect: interrupted; what was finished is kept.", err=True)
-        raise typer.Exit(INTERRUPTED)
+        warn(f"{num_failed} of {num_findings} inputs failed.")
+    if stopped is not None:
+        warn("interrupted; what was finished is kept.")
+        raise typer.Exit(exit_code_of(stopped))
     if failures:
-        raise typer.Exit(FAILED)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """A first Ctrl-C waits for the end of the block, where something is being written; a second does not."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals go to the main thread
-        return
-    held = False
-
-    def hold(number: int, frame: FrameType | None) -> None:
-        nonlocal held
-        if held:
-            raise KeyboardInterrupt
-        held = True
-
-    before = signal.signal(signal.SIGINT, hold)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        raise KeyboardInterrupt
+        raise typer.Exit(READER_GONE if only_unread else FAILED)

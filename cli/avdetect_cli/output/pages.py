@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from avdetect.errors import MediaError
 from avdetect.events.event import Event
+from avdetect.files import kind_of
 from avdetect.media.packets import MediaInfo
 from avdetect.media.source import probe
 from avdetect.search.answer import Place
@@ -42,7 +43,7 @@ def report_output(target: Path, on_thresholds: Mapping[str, float]) -> Iterator[
                 events=finding.events,
                 media=finding.media or MediaInfo(finding.source),
                 notes=finding.notes,
-                video=video if video.is_file() else None,
+                video=video if kind_of(video) == "file" else None,
                 on_thresholds=on_thresholds,
             )
         )
@@ -79,7 +80,7 @@ def write_answer_page(target: Path, asked: QueryResult) -> None:
                 events=sorted(_events(found, float(corpus.hop) / 2), key=lambda event: event.start_s),
                 media=_probe(source),
                 notes=(),
-                video=path if path.is_file() else None,
+                video=path if kind_of(path) == "file" else None,
                 on_thresholds=dict.fromkeys(asked.story.texts, asked.options.rule.on),
                 count=len(found),
             )

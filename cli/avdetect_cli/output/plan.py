@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avdetect.errors import OutputError, UsageError
+from avdetect.errors import UsageError
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event
+from avdetect.files import kind_of
 from avdetect.media.location import STANDARD_INPUT
 from avdetect.media.packets import MediaInfo, MediaNote
 from avdetect.runtime.batch import FailedSource
 from avdetect.sinks.formats import FORMATS, paths_for
 from avdetect.sinks.scores import check_scores_path
+from avdetect_cli.output.targets import PAGE_SUFFIXES, check_outputs
 
 if TYPE_CHECKING:
     from avdetect.runtime.pipeline import ScoreResult, ScoreStats
 
 __all__ = ["Finding", "OutputPlan", "OutputRequest", "plan_outputs"]
-
-_PAGE_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,11 +101,11 @@ def plan_outputs(request: OutputRequest, sources: Sequence[str], *, also_read: S
 
     Raises:
         UsageError: parts of the request contradict each other, or do not fit the number of sources.
-        OutputError: a folder is missing.
+        OutputError: A result could not be written where it is asked for.
     """
     output = None if request.output is None or str(request.output) == STANDARD_INPUT else request.output
     json, form = _format_of(request)
-    folder = output if output is not None and output.is_dir() else None
+    folder = output if output is not None and kind_of(output) == "folder" else None
     for_program = (json or form is not None) and output is None
     plan = OutputPlan(
         json=json,
@@ -126,18 +126,17 @@ def plan_outputs(request: OutputRequest, sources: Sequence[str], *, also_read: S
             f"a file of the format {form} holds the events of one source: with {len(sources)} of them, "
             "name an existing folder with -o."
         )
-    if plan.scores is not None:
-        check_scores_path(plan.scores)
-    if plan.report is not None and plan.report.suffix.lower() not in _PAGE_SUFFIXES:
-        raise UsageError(f"--report {plan.report}: a report is a web page, give it a name that ends in .html.")
     if plan.clips is not None and STANDARD_INPUT in sources:
         raise UsageError("--clips needs files that can be read a second time, not standard input.")
-    if plan.clips is not None and plan.clips.exists() and not plan.clips.is_dir():
-        raise UsageError(f"--clips {plan.clips} is a file: name a folder.")
-    for option, path in (("-o", output), ("--report", plan.report), ("--clips", plan.clips)):
-        if path is not None and not path.is_dir() and not path.absolute().parent.is_dir():
-            raise OutputError(f"{option} {path}: there is no folder {path.parent}.")
-    _check_targets(plan, {Path(path).resolve() for path in (*sources, *map(str, also_read)) if path != STANDARD_INPUT})
+    files = {"-o": plan.target, "--scores": plan.scores, "--report": plan.report}
+    check_outputs(
+        files | {f"-o of {source}": path for source, path in plan.event_files.items()},
+        folders={"-o": folder, "--clips": plan.clips},
+        read=[*(source for source in sources if source != STANDARD_INPUT), *also_read],
+        suffixes={"--report": PAGE_SUFFIXES},
+    )
+    if plan.scores is not None:
+        check_scores_path(plan.scores)
     return plan
 
 
@@ -167,19 +166,3 @@ def _clip_stems(folder: Path | None, sources: Sequence[str]) -> dict[str, str]:
         return {}
     names = paths_for(sources, folder, next(iter(FORMATS)))  # any format's: namesakes are told apart
     return {source: name.stem for source, name in zip(sources, names, strict=True)}
-
-
-def _check_targets(plan: OutputPlan, inputs: set[Path]) -> None:
-    """No output takes the place of an input, of another output, or of a device such as ``/dev/null``."""
-    targets = [path for path in (plan.target, plan.scores, plan.report) if path is not None]
-    targets += plan.event_files.values()
-    taken: set[Path] = set()
-    for target in targets:
-        place = target.resolve()
-        if place in inputs:
-            raise UsageError(f"{target} is an input and would be overwritten: name another file for the output.")
-        if target.exists() and not target.is_file():
-            raise UsageError(f"{target} is no file that could be replaced: name a file, or - for standard output.")
-        if place in taken:
-            raise UsageError(f"{target} is asked for twice: name another file for one of the outputs.")
-        taken.add(place)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-import typer
-
-from avdetect.errors import AvdetectError, OutputError
+from avdetect.errors import AvdetectError
 from avdetect.events.curve import ScoreCurve
 from avdetect.files import replacing
 from avdetect.manifest import Manifest
@@ -24,7 +23,8 @@ from avdetect.sinks.score_document import source_document
 from avdetect.sinks.scores import write_scores
 from avdetect_cli import output, terminal
 from avdetect_cli.output.plan import Finding, OutputPlan
-from avdetect_cli.terminal.text import show_time
+from avdetect_cli.terminal.stdout import StdoutError
+from avdetect_cli.terminal.text import out, say, show_time
 
 if TYPE_CHECKING:
     from avdetect_cli.terminal.summary import Summary
@@ -35,76 +35,135 @@ Write = Callable[[Finding], None]
 Output = AbstractContextManager[Write]
 
 
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """An output that is still to be opened."""
+
+    output: Output
+    in_one: bool = True
+    """Whether it is one file or stream, of which nothing is left when a finding could not be written to it."""
+    is_result: bool = True
+    """Whether it is what scoring is done for; notes are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An output that takes findings."""
+
+    planned: _Planned
+    stack: ExitStack
+    """Leaving it makes the output whole, leaving it by an exception discards it."""
+    write: Write
+
+
 class Writers:
-    """Every output of a plan, behind one ``write``.
+    """Every output of a plan, behind one ``write``; one that fails does not stop the others.
 
     Args:
-        plan: what goes where.
-        bundle: the manifest of the bundle at work, where one is.
-        on_thresholds: per class, the probability at which an event opens.
-        version: of avdetect.
+        plan: What goes where.
+        bundle: The manifest of the bundle at work, where one is.
+        on_thresholds: For each class, the probability at which an event opens.
+        version: The version of avdetect.
     """
 
     def __init__(
         self, plan: OutputPlan, *, bundle: Manifest | None, on_thresholds: Mapping[str, float], version: str
     ) -> None:
         self._planned = list(_planned(plan, bundle, on_thresholds, version))
-        self._opened: list[ExitStack] = []
-        self._writes: list[Write] = []
+        self._opened: list[_Opened] = []
+        self._not_opened: list[AvdetectError] = []
 
     def __enter__(self) -> Self:
-        for planned in self._planned:
-            stack = ExitStack()
-            self._writes.append(stack.enter_context(planned))
-            self._opened.append(stack)
+        with ExitStack() as all_of_them:
+            for planned in self._planned:
+                stack = ExitStack()
+                try:
+                    self._opened.append(_Opened(planned, stack, stack.enter_context(planned.output)))
+                except StdoutError as error:  # the files are written all the same
+                    self._not_opened.append(error)
+                all_of_them.push(stack)
+            all_of_them.pop_all()  # from here on each is closed by itself
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for stack in self._opened:
-            stack.__exit__(kind, error, trace)
+        for opened in self._opened:
+            opened.stack.__exit__(kind, error, trace)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to write results to."""
+        return not any(opened.planned.is_result for opened in self._opened) and any(
+            planned.is_result for planned in self._planned
+        )
+
+    @property
+    def has_files(self) -> bool:
+        """Whether anything is written beside standard output."""
+        return sum(planned.is_result for planned in self._planned) > 1
 
     def write(self, finding: Finding) -> list[AvdetectError]:
-        """Write ``finding`` to every output; give back what went wrong, which does not stop the others."""
-        errors = []
-        for write in self._writes:
+        """Write ``finding`` to every output; give back what went wrong."""
+        errors: list[AvdetectError] = []
+        for opened in tuple(self._opened):
             try:
-                write(finding)
-            except AvdetectError as error:
-                errors.append(error)
+                opened.write(finding)
+            except (AvdetectError, OSError) as error:
+                if not opened.planned.in_one:
+                    if isinstance(error, OSError):
+                        raise
+                    errors.append(error)
+                    continue
+                self._opened.remove(opened)  # it is given up, and said once
+                errors.append(_given_up(opened.stack, error))
         return errors
 
     def finish(self) -> list[AvdetectError]:
         """Make every output whole; give back what went wrong."""
-        errors = []
-        for stack in self._opened:
+        errors = self._not_opened
+        for opened in self._opened:
             try:
-                stack.close()
+                opened.stack.close()
             except AvdetectError as error:
                 errors.append(error)
         return errors
 
 
+def _given_up(stack: ExitStack, error: AvdetectError | OSError) -> AvdetectError:
+    """Discard an output that failed; give back the sentence that says so.
+
+    Raises:
+        OSError: Nobody has a sentence for it.
+    """
+    try:
+        stack.__exit__(type(error), error, error.__traceback__)
+    except AvdetectError as told:
+        return told
+    if isinstance(error, OSError):
+        raise error
+    return error
+
+
 def _planned(
     plan: OutputPlan, bundle: Manifest | None, on_thresholds: Mapping[str, float], version: str
-) -> Iterator[Output]:
+) -> Iterator[_Planned]:
     if plan.json:
-        yield _documents(plan.target, bundle, version)
+        yield _Planned(_documents(plan.target, bundle, version))
     elif plan.event_files:
-        yield _event_files(plan.format or "", plan.event_files)
+        yield _Planned(_event_files(plan.format or "", plan.event_files), in_one=False)
     elif plan.format is not None:
-        yield _events(plan.format, plan.target)
+        yield _Planned(_events(plan.format, plan.target))
     if plan.scores is not None:
-        yield _scores(plan.scores)
+        yield _Planned(_scores(plan.scores))
     if plan.report is not None:
-        yield output.pages.report_output(plan.report, on_thresholds)
+        yield _Planned(output.pages.report_output(plan.report, on_thresholds))
     if plan.clips is not None:
-        yield _clips(plan.clips, plan.clip_stems)
+        yield _Planned(_clips(plan.clips, plan.clip_stems), in_one=False)
     if plan.summary:
-        yield _summary()
+        yield _Planned(_summary())
     if plan.notes:
-        yield _notes()
+        yield _Planned(_notes(), is_result=False)
 
 
 @contextmanager
@@ -126,9 +185,8 @@ def _documents(target: Path | None, bundle: Manifest | None, version: str) -> It
                 stats=finding.stats,
                 error=finding.error,
             )
-            with _disk_trouble(target):
-                stream.write(json_line(document))
-                stream.flush()
+            stream.write(json_line(document))
+            stream.flush()
 
         yield write
 
@@ -138,9 +196,8 @@ def _events(form: str, target: Path | None) -> Iterator[Write]:
     with open_sink(form, sys.stdout if target is None else target) as sink:
 
         def write(finding: Finding) -> None:
-            with _disk_trouble(target):
-                for event in finding.events:
-                    sink.write(finding.source, event)
+            for event in finding.events:
+                sink.write(finding.source, event)
 
         yield write
 
@@ -189,7 +246,7 @@ def _summary() -> Iterator[Write]:
         if finding.curve is None:
             return
         if summaries:
-            typer.echo()
+            out()
         else:
             summaries.append(terminal.summary.Summary.on_stdout())
         summaries[0].show(finding)
@@ -202,17 +259,6 @@ def _notes() -> Iterator[Write]:
     def write(finding: Finding) -> None:
         for note in finding.notes:
             where = "" if note.time_s is None else f" (at {show_time(note.time_s)})"
-            typer.echo(f"avdetect: note: {finding.source}: {note.message}{where}", err=True)
+            say(f"avdetect: note: {finding.source}: {note.message}{where}", quiet=False)
 
     yield write
-
-
-@contextmanager
-def _disk_trouble(target: Path | None) -> Iterator[None]:
-    """Say which file it was that could not be written. A closed pipe is no trouble but a wish to stop."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write {target or 'to standard output'}: {error.strerror or error}.") from error

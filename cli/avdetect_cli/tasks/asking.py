@@ -17,7 +17,7 @@ from avdetect.sinks.formats import json_line
 from avdetect_cli import output as output_files
 from avdetect_cli.terminal.answers import answer_lines
 from avdetect_cli.terminal.progress import ProgressDisplay
-from avdetect_cli.terminal.text import say
+from avdetect_cli.terminal.text import out, say, warn
 
 __all__ = ["answer"]
 
@@ -70,15 +70,16 @@ def answer(
             jobs=jobs,
             listener=display,
         )
-    if json or output is not None:
+    if output is not None:
         _write_document(found, output)
     if report is not None:
         output_files.pages.write_answer_page(report, found)
-    if not json and not quiet:
-        for line in answer_lines(found, elapsed_s=time.monotonic() - started):
-            typer.echo(line)
+    if json and output is None:  # after the files, which are written whatever becomes of standard output
+        _write_document(found, None)
+    elif not json and not quiet:
+        out(*answer_lines(found, elapsed_s=time.monotonic() - started))
     for error in found.errors:
-        typer.echo(f"avdetect: {error}", err=True)
+        warn(error)
     if found.errors:
         raise typer.Exit(1)
 
@@ -86,7 +87,7 @@ def answer(
 def _write_document(found: QueryResult, target: Path | None) -> None:
     document = json_line(found.as_dict(avdetect_version=version("avdetect")))
     if target is None:
-        typer.echo(document, nl=False)
+        out(document.removesuffix("\n"))
         return
     with replacing(target) as temporary:
         temporary.write_text(document, "ascii")

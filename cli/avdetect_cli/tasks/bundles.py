@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json as json_text
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-import typer
-
 from avdetect.manifest import Manifest
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest, verify
 from avdetect.runtime.prompts import Prompt
-from avdetect_cli.terminal.text import say
+from avdetect_cli.output.targets import check_outputs
+from avdetect_cli.terminal.text import out, say
 from avdetect_export import ExportOptions, WordOptions, export_bundle
 
 __all__ = ["export", "import_checkpoint", "show_bundle", "verify_bundle"]
@@ -37,6 +37,7 @@ def export(
     Raises:
         AvdetectError: a checkpoint or the base cannot be read, or the bundle cannot be written.
     """
+    check_outputs({}, folders={"-o": output})
     manifest = export_bundle(
         checkpoint,
         output,
@@ -59,6 +60,7 @@ def import_checkpoint(file: Path, output: Path, *, weights: Literal["float32", "
     Raises:
         AvdetectError: the file cannot be read, or the bundle cannot be written.
     """
+    check_outputs({}, folders={"-o": output})
     from avdetect_export.checkpoint_bundle import import_published  # it needs torch, which prompts alone do not
 
     manifest = import_published(file, output, weights=weights)
@@ -74,9 +76,9 @@ def show_bundle(path: Path | None, *, json: bool) -> None:
     location = default_bundle_path() if path is None else path
     manifest = read_manifest(location)
     if json:
-        typer.echo(manifest.model_dump_json(indent=2))
+        out(*json_text.dumps(manifest.model_dump(mode="json"), indent=2).split("\n"))
     else:
-        typer.echo("\n".join(_describe(location, manifest)))
+        out(*_describe(location, manifest))
 
 
 def verify_bundle(path: Path | None) -> None:
@@ -88,7 +90,7 @@ def verify_bundle(path: Path | None) -> None:
     location = default_bundle_path() if path is None else path
     entries = verify(location)
     total = sum(entry.size for entry in entries)
-    typer.echo(f"{location}: {len(entries)} files, {_megabytes(total)}, all as the manifest says.")
+    out(f"{location}: {len(entries)} files, {_megabytes(total)}, all as the manifest says.")
 
 
 def _made(output: Path, manifest: Manifest, *, checked: bool) -> str:

@@ -18,7 +18,8 @@ from typing import Literal
 import typer
 
 import avdetect
-from avdetect.errors import AvdetectError
+from avdetect.errors import AvdetectError, printable
+from avdetect_cli.terminal.text import out, warn
 
 __all__ = ["Check", "doctor", "run_checks"]
 
@@ -62,7 +63,7 @@ def doctor(*, json: bool) -> None:
         checks = list(_shown(run_checks()))
     broken = [check for check in checks if check.status == "broken"]
     if broken:
-        typer.echo(f"avdetect: {', '.join(check.name for check in broken)}: broken, see above.", err=True)
+        warn(f"{', '.join(check.name for check in broken)}: broken, see above.")
         raise typer.Exit(1)
 
 
@@ -241,12 +242,12 @@ def _shown(checks: Iterable[Check]) -> Iterator[Check]:
     group = None
     for check in checks:
         if check.group != group:
-            typer.echo(("" if group is None else "\n") + check.group)
+            out(*([] if group is None else [""]), check.group)
             group = check.group
         mark, colour = styles[check.status]
-        typer.echo(f"  {_coloured(mark, colour)}  {check.name:<16} {check.found}")
+        typer.echo(f"  {_coloured(mark, colour)}  {check.name:<16} {printable(check.found)}")
         if check.fix and check.status != "ok":
-            typer.echo(f"      {'':<16} -> {check.fix}")
+            out(f"      {'':<16} -> {check.fix}")
         yield check
 
 
@@ -257,4 +258,4 @@ def _coloured(text: str, colour: str) -> str:
 def _print_json(checks: list[Check]) -> None:
     healthy = all(check.status != "broken" for check in checks)
     document = {"healthy": healthy, "checks": [dataclasses.asdict(check) for check in checks]}
-    typer.echo(json_text.dumps(document, indent=2))
+    out(*json_text.dumps(document, indent=2).split("\n"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from avdetect.errors import OutputError, UsageError
+from avdetect.errors import UsageError
+from avdetect.files import make_folder
 from avdetect.training.scenes.library import load_library
 from avdetect.training.scenes.material import read_clips, read_sound_files
 from avdetect.training.scenes.scene import SceneOptions
 from avdetect.training.scenes.scene_files import write_scenes
+from avdetect_cli.output.targets import check_outputs
 from avdetect_cli.terminal.bars import extraction_progress
 from avdetect_cli.terminal.text import say
 
@@ -45,6 +47,7 @@ def compose_videos(
     Raises:
         AvdetectError: a list or a file cannot be read, or a video cannot be written.
     """
+    check_outputs({}, folders={"-o": output}, with_parents=True)
     options = SceneOptions(duration_s=duration_s, positive_share=1 - normal_share)
     chosen_clips = [one for one in read_clips(clips) if split is None or one.split in (None, split)]
     chosen_sounds = [one for one in read_sound_files(sounds) if split is None or one.split in (None, split)]
@@ -54,10 +57,7 @@ def compose_videos(
             f"--events {', '.join(sorted(unknown))}: there is no such sound; the classes are "
             f"{', '.join(sorted(labels))}."
         )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror or error}.") from error
+    make_folder(output)
     with extraction_progress(enabled=not quiet) as on_read:
         library = load_library(chosen_clips, chosen_sounds, heard_events=set(events), on_done=on_read)
     with extraction_progress(enabled=not quiet) as on_written:

@@ -12,10 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import typer
 from rich.console import Console
 
-from avdetect.errors import MediaError, OutputError, UsageError
+from avdetect.errors import MediaError, UsageError
 from avdetect.evaluation.calibration import Calibration
 from avdetect.evaluation.calibration import calibrate as fit
 from avdetect.evaluation.evaluate import evaluate as measure
@@ -25,7 +24,7 @@ from avdetect.evaluation.page import write_page
 from avdetect.evaluation.result import evaluation_document
 from avdetect.events.curve import ScoreCurve
 from avdetect.features.encoding import Progress
-from avdetect.files import replacing
+from avdetect.files import kind_of, replacing
 from avdetect.labels.feature_files import read_crops
 from avdetect.labels.video_list import read_labelled_videos
 from avdetect.labels.videos import FeatureFiles, LabelledVideo
@@ -38,16 +37,16 @@ from avdetect.runtime.pipeline import ScoreOptions
 from avdetect.runtime.scorer import score_features
 from avdetect.sinks.scores import check_scores_path, read_scores, write_scores
 from avdetect_cli.output.plan import Finding
+from avdetect_cli.output.targets import JSON_SUFFIXES, PAGE_SUFFIXES, check_outputs, place_of
 from avdetect_cli.terminal.figures import show_evaluation
 from avdetect_cli.terminal.progress import ProgressDisplay
-from avdetect_cli.terminal.text import say
+from avdetect_cli.terminal.text import out, say
 from avdetect_cli.values import check_installed
 from avdetect_export import ExportOptions, export_bundle
 from avdetect_export.bundle_writer import check_bundle_target, file_entries, write_bundle
 
 __all__ = ["calibrate", "evaluate"]
 
-_PAGE_SUFFIXES = (".html", ".htm")
 _SCORES_SUFFIXES = (".csv", ".npz", ".parquet")
 _MAX_NAMED = 3
 
@@ -73,9 +72,11 @@ def evaluate(
     Raises:
         AvdetectError: a model, a manifest or a video cannot be read, or a result cannot be written.
     """
-    check_targets({"-o": output, "--page": page, "--scores": scores}, read=[model, manifest])
-    if page is not None and page.suffix.lower() not in _PAGE_SUFFIXES:
-        raise UsageError(f"--page {page}: give the page a name that ends in .html.")
+    check_outputs(
+        {"-o": output, "--page": page, "--scores": scores},
+        read=[model, manifest],
+        suffixes={"-o": JSON_SUFFIXES, "--page": PAGE_SUFFIXES},
+    )
     if scores is not None:
         check_scores_path(scores)
     if psds:
@@ -97,7 +98,7 @@ def evaluate(
     if page is not None:
         write_page(page, result, subject=f"{model.name} on {manifest.name}", num_worst=worst)
     if json:
-        typer.echo(_as_text(document))
+        out(*_as_text(document).split("\n"))
     elif not quiet:
         show_evaluation(Console(), result)
 
@@ -119,10 +120,11 @@ def calibrate(
     Raises:
         AvdetectError: a bundle, a manifest or a video cannot be read, or the new bundle cannot be written.
     """
-    if output.resolve() == bundle.resolve():
+    if place_of(output) == place_of(bundle):
         raise UsageError(f"-o {output} is the bundle itself: name another folder for the calibrated one.")
     if from_scores is not None and not is_scores_file(from_scores):
         raise UsageError(f"--from-scores {from_scores}: saved scores end in .npz, .csv or .parquet.")
+    check_outputs({}, folders={"-o": output})
     check_bundle_target(output)
     videos = read_videos(manifest, split=split, files_must_exist=from_scores is None, quiet=quiet)
     with open_bundle_files(bundle) as files:
@@ -138,8 +140,8 @@ def calibrate(
     result = fit(pair_with_curves(videos, curves), spec, false_per_hour=false_alarms_per_hour, material=manifest.name)
     write_bundle(output, result.manifest.model_copy(update={"files": file_entries(contents)}), contents)
     if not quiet:
-        typer.echo("\n".join(_describe_calibration(spec, result, false_alarms_per_hour)))
-        typer.echo(f"\nWritten to {output}.")
+        out(*_describe_calibration(spec, result, false_alarms_per_hour))
+        out("", f"Written to {output}.")
 
 
 def _describe_calibration(before: Manifest, result: Calibration, asked: float) -> Iterator[str]:
@@ -168,38 +170,12 @@ def _as_text(document: Mapping[str, object]) -> str:
 
 def _write_json(path: Path, document: Mapping[str, object]) -> None:
     with replacing(path) as temporary:
-        try:
-            temporary.write_text(_as_text(document) + "\n", "utf-8", newline="\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+        temporary.write_text(_as_text(document) + "\n", "utf-8", newline="\n")
 
 
 def is_scores_file(path: Path) -> bool:
     """Whether ``path`` is called as saved scores are."""
     return path.suffix.lower() in _SCORES_SUFFIXES
-
-
-def check_targets(targets: Mapping[str, Path | None], *, read: Sequence[Path]) -> None:
-    """Notice before an hour of scoring that a result could not be written.
-
-    Args:
-        targets: option -> the file it names.
-        read: what must not be overwritten.
-
-    Raises:
-        UsageError: a target is an input.
-        OutputError: a target is a folder, or its folder is missing.
-    """
-    inputs = {path.resolve() for path in read}
-    for option, path in targets.items():
-        if path is None:
-            continue
-        if path.resolve() in inputs:
-            raise UsageError(f"{option} {path} is an input and would be overwritten: name another file.")
-        if path.is_dir():
-            raise OutputError(f"{option} {path} is a folder: name a file.")
-        if not path.absolute().parent.is_dir():
-            raise OutputError(f"{option} {path}: there is no folder {path.parent}.")
 
 
 def read_videos(manifest: Path, *, split: str | None, files_must_exist: bool, quiet: bool) -> list[LabelledVideo]:
@@ -260,7 +236,7 @@ def as_bundle(model: Path, *, base: Path | None) -> Iterator[Path]:
         UsageError: a base is given for a bundle, or a package is missing that a checkpoint needs.
         CheckpointError: it is a file, but neither a bundle nor a checkpoint.
     """
-    if not model.is_file() or model.suffix.lower() == ".zip":
+    if kind_of(model) != "file" or model.suffix.lower() == ".zip":
         if base is not None:
             raise UsageError(f"--bundle is for saved scores and checkpoints; {model} brings its own thresholds.")
         yield model

@@ -10,9 +10,10 @@ from pathlib import Path
 import typer
 
 from avdetect.runtime.hearing import index
-from avdetect_cli.output.delivery import FAILED
+from avdetect_cli.output.targets import check_outputs
 from avdetect_cli.terminal.progress import ProgressDisplay
-from avdetect_cli.terminal.text import say, show_duration
+from avdetect_cli.terminal.stdout import FAILED
+from avdetect_cli.terminal.text import say, show_duration, warn
 
 __all__ = ["update_index"]
 
@@ -33,6 +34,7 @@ def update_index(
         AvdetectError: something is wrong that has nothing to do with a single file.
         typer.Exit: some file could not be heard.
     """
+    check_outputs({}, folders={"-o": output})
     with closing(ProgressDisplay(enabled=sys.stderr.isatty() and not quiet, quiet=quiet)) as display:
         done = index(paths, output, bundle=bundle_path, device=device, jobs=jobs, fresh=fresh, listener=display)
     if done.num_files:
@@ -40,6 +42,6 @@ def update_index(
         counts = f"{done.num_heard} recordings heard{speed}, {done.num_kept} kept, {done.num_dropped} dropped"
         say(f"{done.folder}: {counts}.", quiet=quiet)
     for failure in done.errors:
-        typer.echo(f"avdetect: {failure}", err=True)
+        warn(failure)
     if done.errors:
         raise typer.Exit(FAILED)

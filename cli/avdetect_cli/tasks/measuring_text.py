@@ -7,10 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 
-from avdetect.errors import UsageError
+from avdetect.errors import DataError, UsageError
 from avdetect.evaluation.result import plain
 from avdetect.files import replacing
 from avdetect.runtime.bundle import Bundle
@@ -18,8 +17,10 @@ from avdetect.runtime.sound_text import open_alignment
 from avdetect.runtime.text_evaluation import evaluate_text as measure
 from avdetect.text.records import read_text_records
 from avdetect_cli import tasks
+from avdetect_cli.output.targets import JSON_SUFFIXES, check_outputs
 from avdetect_cli.terminal.bars import extraction_progress
 from avdetect_cli.terminal.figures import show_text_evaluation
+from avdetect_cli.terminal.text import out
 from avdetect_cli.values import check_installed
 
 __all__ = ["evaluate_text"]
@@ -44,10 +45,15 @@ def evaluate_text(
     Raises:
         AvdetectError: a model, a manifest or a recording cannot be read, or the result cannot be written.
     """
+    check_outputs(
+        {"-o": output},
+        read=[path for path in (model, manifest, prompts) if path is not None],
+        suffixes={"-o": JSON_SUFFIXES},
+    )
+    phrases = None if prompts is None else _read_prompts(prompts)
     records = [one for one in read_text_records(manifest) if one.split != "train"]
     if not records:
         raise UsageError(f"{manifest}: all recordings are of the split train, there is none to evaluate on.")
-    phrases = None if prompts is None else _read_prompts(prompts)
     if model.suffix == CHECKPOINT_SUFFIX:
         loaded = Bundle.load(bundle, device=device)
         check_installed("torch", "onnx", "safetensors", "sentence_transformers", "tokenizers")
@@ -65,7 +71,7 @@ def evaluate_text(
         with replacing(output) as temporary:
             temporary.write_text(document + "\n", "utf-8")
     if json:
-        typer.echo(document)
+        out(*document.split("\n"))
     elif not quiet:
         show_text_evaluation(Console(), result)
 
@@ -73,11 +79,13 @@ def evaluate_text(
 def _read_prompts(path: Path) -> dict[str, list[str]]:
     try:
         prompts: Any = json_text.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path} as JSON: {error}.") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"cannot read {path} as JSON: {error}.") from error
     if not isinstance(prompts, dict) or not all(
         isinstance(phrases, list) and phrases and all(isinstance(phrase, str) for phrase in phrases)
         for phrases in prompts.values()
     ):
-        raise UsageError(f'{path}: expected an object with phrases for each class, as in {{"siren": ["an alarm"]}}.')
+        raise DataError(f'{path}: expected an object with phrases for each class, as in {{"siren": ["an alarm"]}}.')
     return prompts

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from avdetect.errors import OutputError, UsageError
+from avdetect.errors import UsageError
 from avdetect.features.encoders import EncoderSessions
+from avdetect.files import make_folder
 from avdetect.runtime.bundle import Bundle
 from avdetect.text.composer import MixOptions
 from avdetect.text.records import LabelledSound, read_text_records, read_waveform
@@ -13,6 +14,7 @@ from avdetect.text.track_files import TrackOptions, write_tracks
 from avdetect.training import embeddings as library
 from avdetect.training.data import read_training_data
 from avdetect.training.embeddings import EmbeddingStore, Encoders
+from avdetect_cli.output.targets import check_outputs
 from avdetect_cli.terminal.bars import extraction_progress
 from avdetect_cli.terminal.text import say
 
@@ -36,6 +38,7 @@ def compose(
     Raises:
         AvdetectError: a sound cannot be read, or a track cannot be written.
     """
+    check_outputs({}, folders={"-o": output}, with_parents=True)
     options = TrackOptions(
         num_tracks=num_tracks,
         duration_s=duration_s,
@@ -48,10 +51,7 @@ def compose(
         raise UsageError(f"{manifest} has no sounds of the split {split}.")
     mix = MixOptions()
     known = [LabelledSound(read_waveform(one.media, mix.rate_hz), one.text, one.label) for one in records]
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror or error}.") from error
+    make_folder(output)
     with extraction_progress(enabled=not quiet) as on_done:
         path = write_tracks(known, output, options, mix, on_done=on_done)
     say(f"{path}: {num_tracks} tracks.", quiet=quiet)
@@ -63,6 +63,7 @@ def extract(manifest: Path, output: Path, *, bundle: Path | None, device: str, j
     Raises:
         AvdetectError: the manifest or a video cannot be read, or an embedding cannot be written.
     """
+    check_outputs({}, folders={"-o": output}, with_parents=True)
     data = read_training_data(manifest)
     if data.has_features:
         raise UsageError(f"{manifest} lists features, which are embeddings already.")

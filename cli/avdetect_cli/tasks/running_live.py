@@ -17,6 +17,7 @@ from avdetect.serve.feeds.listener import EngineListener
 from avdetect.serve.one_feed import check_feed, feed_name, open_feed
 from avdetect.serve.secrets import expand_variables
 from avdetect.serve.signals import on_signals, stop_or_abort
+from avdetect_cli.output.targets import check_outputs
 from avdetect_cli.terminal.live_view import JsonLines, LinesView, LiveView
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def watch(
         AvdetectError: something is wrong that waiting would not mend.
     """
     address = expand_variables(url)
+    check_outputs({}, folders={"--clips": clips}, with_parents=True)
     check_feed(address, options, clips)
     loaded = Bundle.load(bundle_path, prompts=prompts, device=device)
     names = loaded.manifest.class_names

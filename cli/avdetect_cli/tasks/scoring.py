@@ -14,6 +14,7 @@ from avdetect.errors import MediaError
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.rules import RuleOverrides
 from avdetect.events.segmenter import decide_events
+from avdetect.files import kind_of
 from avdetect.manifest import Manifest
 from avdetect.media.find_sources import find_sources
 from avdetect.media.packets import MediaInfo
@@ -95,6 +96,7 @@ def decide_again(file: Path, choices: RuleOverrides, request: OutputRequest, *, 
         AvdetectError: The scores or the bundle cannot be read, or the request does not fit.
         typer.Exit: A result could not be written.
     """
+    plan_outputs(request, [], also_read=[file])  # what is wrong whatever the file holds
     curves = read_scores(file)
     plan = plan_outputs(request, [curve.source for curve in curves], also_read=[file])
     manifest = read_manifest(default_bundle_path() if bundle_path is None else bundle_path)
@@ -115,6 +117,6 @@ def _decide(curve: ScoreCurve, choices: RuleOverrides, manifest: Manifest, *, pr
 def _probe(source: str) -> MediaInfo | None:
     """What the container says, where the file is still there: a report and clips need its clock."""
     try:
-        return probe(source) if Path(source).is_file() else None
+        return probe(source) if kind_of(Path(source)) == "file" else None
     except MediaError:
         return None

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import typer
-
 import avdetect
 from avdetect.errors import DataError, OutputError, UsageError
-from avdetect.files import replacing
+from avdetect.files import kind_of, replacing
 from avdetect.redaction import redacted
 from avdetect.serve.config.loading import CLIPS_FOLDER, STORE_FILE, load_config
 from avdetect.serve.config.reading import read_config
 from avdetect.serve.signals import Orders
 from avdetect.serve.store import Store
 from avdetect.serve.store.labels import CLIP_MARGIN_S, LabelledClips, labelled_clips
-from avdetect_cli.terminal.text import say
+from avdetect_cli.output.targets import check_outputs
+from avdetect_cli.terminal.text import out, say
 
 __all__ = ["check_config", "export_labels", "serve", "write_example"]
 
@@ -42,14 +41,15 @@ def write_example(file: Path | None) -> None:
     """
     example = (Path(avdetect.__file__).parent / "assets" / "serve.toml").read_text("utf-8")
     if file is None:
-        typer.echo(example, nl=False)
+        out(*example.removesuffix("\n").split("\n"))
         return
-    if file.exists():
+    check_outputs({"FILE": file})
+    if kind_of(file) is not None:
         raise OutputError(f"{file} is there already and stays as it is.")
     with replacing(file) as temporary:
         temporary.write_text(example, "utf-8")
     file.chmod(0o600)  # it will hold addresses, and maybe credentials
-    typer.echo(f"Wrote {file}. Name your feeds in it, then: avdetect config check {file}; avdetect serve {file}")
+    out(f"Wrote {file}. Name your feeds in it, then: avdetect config check {file}; avdetect serve {file}")
 
 
 def check_config(file: Path) -> None:
@@ -60,18 +60,18 @@ def check_config(file: Path) -> None:
     """
     loaded = load_config(file, thorough=True)
     config = loaded.config
-    typer.echo(f"{file}: {len(loaded.feeds)} feed(s), {len(config.sinks)} sink(s), bundle {loaded.manifest.name}.")
+    out(f"{file}: {len(loaded.feeds)} feed(s), {len(config.sinks)} sink(s), bundle {loaded.manifest.name}.")
     for prompt in loaded.prompts:
-        typer.echo(f"  prompt {prompt.name}: {' / '.join(prompt.phrases)}")
+        out(f"  prompt {prompt.name}: {' / '.join(prompt.phrases)}")
     for feed in loaded.feeds:
-        typer.echo(f"  feed {feed.name}: {redacted(feed.address.url)}")
+        out(f"  feed {feed.name}: {redacted(feed.address.url)}")
     for name, settings in config.sinks.items():
-        typer.echo(f"  sink {name}: {settings.type}")
-    typer.echo(f"  store: {config.store.folder}")
+        out(f"  sink {name}: {settings.type}")
+    out(f"  store: {config.store.folder}")
     if config.web.enabled:
-        typer.echo(f"  page: http://{config.web.host}:{config.web.port}/")
+        out(f"  page: http://{config.web.host}:{config.web.port}/")
     for note in loaded.notes:
-        typer.echo(f"Note: {note}", err=True)
+        say(f"Note: {note}", quiet=False)
 
 
 def export_labels(source: Path, output: Path, *, quiet: bool) -> None:
@@ -80,6 +80,7 @@ def export_labels(source: Path, output: Path, *, quiet: bool) -> None:
     Raises:
         AvdetectError: the store cannot be read, holds no answer, or the manifest cannot be written.
     """
+    check_outputs({"-o": output}, suffixes={"-o": (".jsonl",)})
     folder, margin_s = _folder_and_margin(source)
     clips_folder = folder / CLIPS_FOLDER
     with Store(folder / STORE_FILE, read_only=True) as store:
@@ -95,7 +96,7 @@ def export_labels(source: Path, output: Path, *, quiet: bool) -> None:
 
 def _folder_and_margin(source: Path) -> tuple[Path, float]:
     """Of the store, and how much of the time around an event its clip shows."""
-    if source.is_dir():
+    if kind_of(source) == "folder":
         return source, CLIP_MARGIN_S
     config = read_config(source).config
     return config.store.folder, max(config.clips.pre_roll_s, config.clips.post_roll_s)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from avdetect.errors import printable
 from avdetect_cli.terminal.text import show_duration
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _WIDTH = 9
 def source_bars() -> Progress:
     """Make bars with a speed and the time left, for the sources that are being scored."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[speed]}", justify="right"),
         TextColumn("{task.fields[left]}", style="bright_black"),
@@ -101,7 +102,7 @@ class TrainingDisplay:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
-        if kind is KeyboardInterrupt and self._last is not None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and self._last is not None:
             self._say(f"Stopped after epoch {self._last.number}: the same command with --resume goes on.")
 
     def on_data(self, plan: DataPlan) -> None:
@@ -169,4 +170,4 @@ class TrainingDisplay:
         self._say(f"      avdetect {command} {what}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), markup=False)

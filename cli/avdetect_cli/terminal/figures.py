@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from avdetect.errors import printable
 from avdetect.evaluation.event_metrics import F1_IOUS
 from avdetect.evaluation.result import Evaluation
 from avdetect.evaluation.retrieval import TextEvaluation
@@ -20,11 +22,11 @@ __all__ = ["show_evaluation", "show_text_evaluation"]
 def show_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Tables and a few lines."""
     for line in (*_material(evaluation), ""):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     for table in _tables(evaluation):
         console.print(table)
     for line in _lines(evaluation):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def show_text_evaluation(console: Console, result: TextEvaluation) -> None:
@@ -54,7 +56,7 @@ def show_text_evaluation(console: Console, result: TextEvaluation) -> None:
         classes = result.classification
         table.add_row(f"class, of {classes.num_sounds} sounds", f"{classes.accuracy:.3f}", f"{classes.chance:.3f}")
         for name, accuracy in classes.by_class.items():
-            table.add_row(f"  {name}", f"{accuracy:.3f}", "")
+            table.add_row(Text(printable(f"  {name}")), f"{accuracy:.3f}", "")
     console.print(table)
 
 
@@ -131,7 +133,7 @@ def _table(title: str, heads: Sequence[str]) -> Table:
 
 def _row(table: Table, name: str, values: Sequence[float], rate: float | None = None) -> None:
     cells = [_number(value) for value in values]
-    table.add_row(name, *cells, *([] if rate is None else [_number(rate, 1)]))
+    table.add_row(Text(printable(name)), *cells, *([] if rate is None else [_number(rate, 1)]))
 
 
 def _number(value: float, digits: int = 3) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from avdetect.errors import printable
 from avdetect.events.event import FeedEvent, FeedGap, SnippetScore
 from avdetect.serve.feeds.listener import ClipReady, EngineListener, FeedStatus, ScoredSnippet
 from avdetect.sinks.formats import json_line
@@ -139,11 +140,11 @@ class LinesView(EngineListener):
         return max(len(class_label(name)) for name in self._classes)
 
     def _note(self, head: str, message: str) -> None:
-        self._print(Text.assemble((f"{head}  ", "bright_black"), (message, "yellow")))
+        self._print(Text.assemble((f"{head}  ", "bright_black"), (printable(message), "yellow")))
 
     def _summary(self) -> Text:
         count = self._closed.total()
-        named = ", ".join(f"{label} x{number}" for label, number in self._closed.most_common() if number)
+        named = ", ".join(f"{class_label(label)} x{number}" for label, number in self._closed.most_common() if number)
         gaps = f", {self._num_gaps} gap{'' if self._num_gaps == 1 else 's'}" if self._num_gaps else ""
         events = f"{count} event{'' if count == 1 else 's'} in {show_duration(self._watched_s)}"
         return Text(f"{events}{f' ({named})' if named else ''}{gaps}.", "bright_black")
@@ -163,7 +164,7 @@ class LiveView(LinesView):
 
     def __init__(self, console: Console, classes: Sequence[str], title: str) -> None:
         super().__init__(console, classes)
-        self._title = title
+        self._title = printable(title)
         self._recent: deque[SnippetScore] = deque()
         self._events: dict[str, FeedEvent] = {}
         self._latency_s = 0.0
@@ -225,7 +226,7 @@ class LiveView(LinesView):
         if status.num_dropped_snippets:
             facts.append(f"{status.num_dropped_snippets} snippets dropped")
         if status.message:
-            facts.append(status.message)
+            facts.append(printable(status.message))
         separator = "  -  " if self._ascii else "  ·  "
         return Text.assemble((self._title, "bold"), separator, (separator.join(facts), colour), overflow="ellipsis")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from avdetect.errors import printable
 from avdetect.runtime.batch import BatchListener
 from avdetect_cli import terminal
 from avdetect_cli.terminal.text import say, show_duration, show_speed
@@ -113,5 +114,5 @@ class ProgressDisplay(BatchListener):
 
 def _short(source: str) -> str:
     """The end of a path, where it differs from the others."""
-    name = "standard input" if source == "-" else source
+    name = "standard input" if source == "-" else printable(source)
     return name if len(name) <= 32 else f"...{name[-29:]}"

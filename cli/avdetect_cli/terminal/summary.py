@@ -11,6 +11,7 @@ from operator import itemgetter
 from rich.console import Console
 from rich.text import Text
 
+from avdetect.errors import printable
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.event import Event
 from avdetect.media.packets import MediaInfo
@@ -71,11 +72,11 @@ class Summary:
         yield from self._table(finding.events, curve)
         for note in finding.notes:
             where = "" if note.time_s is None else f" (at {show_time(note.time_s)})"
-            yield Text.assemble(("  note  ", "yellow"), f"{note.message}{where}")
+            yield Text.assemble(("  note  ", "yellow"), f"{printable(note.message)}{where}")
         yield from self._cost(finding)
 
     def _title(self, finding: Finding) -> Text:
-        name = "standard input" if finding.source == "-" else finding.source
+        name = "standard input" if finding.source == "-" else printable(finding.source)
         return Text.assemble((name, "bold"), (self._join(["", *_facts(finding.media)]), "bright_black"))
 
     def _join(self, parts: Sequence[str]) -> str:
@@ -173,7 +174,8 @@ def _strongest(curve: ScoreCurve) -> str:
         return ""
     snippet, row = divmod(int(curve.scores.argmax()), len(curve.classes))
     middle_s = (curve.start_s[snippet] + curve.end_s[snippet]) / 2
-    return f" The strongest was {curve.classes[row]} with {curve.scores[snippet, row]:.2f} at {show_time(middle_s)}."
+    name, score = printable(curve.classes[row]), curve.scores[snippet, row]
+    return f" The strongest was {name} with {score:.2f} at {show_time(middle_s)}."
 
 
 def _device(providers: Sequence[str]) -> str:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import typer
 
-__all__ = ["say", "show_duration", "show_speed", "show_time"]
+from avdetect.errors import printable
+
+__all__ = ["out", "say", "show_duration", "show_speed", "show_time", "warn"]
 
 
-def say(text: str, *, quiet: bool) -> None:
-    """On stderr: what is done is no result."""
+def out(*lines: str) -> None:
+    """Print lines on standard output; what would steer a terminal is escaped."""
+    typer.echo("\n".join(map(printable, lines)))
+
+
+def say(*lines: str, quiet: bool) -> None:
+    """Print what is done on standard error, for it is no result."""
     if not quiet:
-        typer.echo(text, err=True)
+        with suppress(OSError):  # nobody can be told
+            typer.echo("\n".join(map(printable, lines)), err=True)
+
+
+def warn(message: str) -> None:
+    """Print a message of avdetect's own on standard error; that of an error may have several lines."""
+    say(*f"avdetect: {message}".split("\n"), quiet=False)
 
 
 def show_time(seconds: float) -> str:

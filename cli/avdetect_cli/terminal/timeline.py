@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from avdetect.errors import printable
 from avdetect.events.event import Event, Modality
 from avdetect.timebase import Span
 from avdetect_cli.terminal.text import show_duration
@@ -125,7 +126,8 @@ def class_colour(classes: Sequence[str], label: str) -> str:
 
 
 def class_label(name: str) -> str:
-    """A class's name as it stands in a column."""
+    """Give a class's name as it stands in a column."""
+    name = printable(name)
     return name if len(name) <= _MAX_LABEL else f"{name[: _MAX_LABEL - 3].rstrip()}..."
 
 

@@ -268,5 +268,5 @@ def test_a_folder_that_cannot_be_made_is_an_error(media: MediaFactory, tmp_path:
     source = media.flash_and_tone("clip-b-frames.mp4")
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(OutputError, match="cannot make the folder"):
+    with pytest.raises(OutputError, match="is not a folder"):
         cut_clips(source, [EVENT], tmp_path / "file" / "clips")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import avdetect
-from avdetect.errors import UsageError
+from avdetect.errors import DataError, UsageError
 from avdetect.events.event import Event, FeedEvent, Modality
 from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect.serve.config.loading import load_config
@@ -125,7 +125,7 @@ def test_a_bundle_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot read .*none.toml: No such file"):
+    with pytest.raises(DataError, match="cannot read .*none.toml: No such file"):
         load_config(tmp_path / "none.toml")
 
 
