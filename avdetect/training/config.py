@@ -153,8 +153,8 @@ class SceneSource(_Section):
     without_places: tuple[str, ...] = ()
     """Places whose clips are left out."""
     num_scenes: PositiveInt = 400
-    """Number of scenes that are composed and encoded, once; bags are drawn from them for ever."""
-    bags_per_epoch: PositiveInt = 256
+    """So many are composed and encoded, once; bags are drawn from them for ever."""
+    bags_per_epoch: PositiveInt = 512
     snippets: tuple[PositiveInt, PositiveInt] = (32, 72)
     """Length of a bag, shortest and longest."""
     positive_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.65

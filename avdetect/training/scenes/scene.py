@@ -47,7 +47,9 @@ class SceneOptions:
     """How many events are only heard, only seen, or both."""
     seen_event_s: Range = (2.0, 8.0)
     heard_event_s: Range = (1.0, 6.0)
-    """The longest that an event's sound may be, drawn for each."""
+    """How long an event is heard: as one sound, or as several of its kind one after the other, as shots come."""
+    single_share: float = 0.25
+    """Of the heard events, how many are one sound, however short."""
     asynchrony_s: float = 3.0
     """By how much the sound of an event may begin before or after its picture."""
     event_gap_s: float = 2.0
@@ -272,9 +274,14 @@ def _sound(
     mix = background.copy()
     sounds: list[tuple[str, Span]] = []
 
-    def lay(sound: Sound, start_s: float, longest_s: float) -> Span | None:
-        samples = varied(sound.samples, RATE_HZ, rng)
-        samples = _faded(samples[: int(longest_s * RATE_HZ)])
+    def lay(sound: Sound, start_s: float, longest_s: float, *, again: bool = False) -> Span | None:
+        samples = _faded(varied(sound.samples, RATE_HZ, rng)[: int(longest_s * RATE_HZ)])
+        while again and len(samples) < 0.8 * longest_s * RATE_HZ:
+            another = sound if rng.random() < 0.7 else _one_of(by_label[sound.label], rng)
+            gap = np.zeros(int(rng.uniform(0.02, 0.7) * RATE_HZ), np.float32)
+            more = varied(another.samples, RATE_HZ, rng)
+            more = more * np.float32(active_rms(samples) / active_rms(more) * 10 ** (rng.uniform(-6, 3) / 20))
+            samples = np.concatenate((samples, gap, _faded(more)))[: int(longest_s * RATE_HZ)]
         begin = round(start_s * RATE_HZ)
         samples = samples[: num_samples - begin]
         if len(samples) < RATE_HZ // 10:
@@ -291,7 +298,8 @@ def _sound(
     for one in planned:
         if one.heard_at_s is not None:
             sound = _one_of(by_label[_one_of(events, rng)], rng)
-            span = lay(sound, one.heard_at_s, float(rng.uniform(*options.heard_event_s)))
+            repeated = bool(rng.random() >= options.single_share)
+            span = lay(sound, one.heard_at_s, float(rng.uniform(*options.heard_event_s)), again=repeated)
             heard.append((sound.label, span or Span(one.heard_at_s, min(one.heard_at_s + 0.1, duration_s))))
     num_single = round(duration_s / float(rng.uniform(*options.seconds_per_sound)))
     for _ in range(max(num_single - len(heard), 0) if harmless else 0):
