@@ -21,7 +21,7 @@ import json
 import logging
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ import torch
 
 from avdetect.evaluation.calibration import calibrate
 from avdetect.evaluation.evaluate import evaluate
-from avdetect.events.curve import ScoreCurve
+from avdetect.events.curve import Rescaling, ScoreCurve
 from avdetect.features.encoders import EncoderSessions
 from avdetect.labels.videos import LabelledVideo
 from avdetect.manifest import Manifest
@@ -51,7 +51,7 @@ NUM_FOLDS = 5
 CLASSES = ("fight", "gunshot", "explosion", "scream", "glass", "siren", "crash")
 HEARD = CLASSES[1:]
 SEEN = CLASSES[:1]
-MEASURED_SCENES = 120
+MEASURED_SCENES = 100
 """Composed of each fold; half of them without events."""
 FALSE_PER_HOUR = 5.0
 LOOKAHEAD_SNIPPETS = 1
@@ -221,14 +221,23 @@ def figures(pairs: Sequence[tuple[LabelledVideo, ScoreCurve]], manifest: Manifes
     return values
 
 
-def measured(folds: Sequence[Fold], recipe: Mapping[str, Any], seed: int, work: Path) -> list[dict[str, float]]:
-    """The figures of every fold, at thresholds that were chosen without it."""
+def rules() -> Manifest:
+    """That of the embedded bundle, for its rules, with probabilities left as they are."""
     manifest = encoders_of(None).manifest
+    plain = [spec.model_copy(update={"temperature": 1.0, "bias": 0.0}) for spec in manifest.classes]
+    return manifest.model_copy(update={"classes": tuple(plain)})
+
+
+def measured(folds: Sequence[Fold], recipe: Mapping[str, Any], seed: int, work: Path) -> list[dict[str, float]]:
+    """The figures of every fold, with probabilities and thresholds that were fitted without it."""
+    manifest = rules()
     pairs = [curves(fold, trained(fold, recipe, seed, work)) for fold in folds]
     rows = []
     for number, own in enumerate(pairs):
         others = [pair for fold, scored in enumerate(pairs) if fold != number for pair in scored]
         chosen = calibrate(others, manifest, false_per_hour=FALSE_PER_HOUR, material="the other folds").manifest
+        rescaling = Rescaling.of(chosen.classes)
+        own = [(truth, replace(curve, scores=rescaling.apply(curve.scores))) for truth, curve in own]
         rows.append(figures(own, chosen))
     return rows
 

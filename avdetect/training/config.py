@@ -152,13 +152,17 @@ class SceneSource(_Section):
     """Table of where the sounds come from, for what is noted of them; see ``read_sound_files``."""
     without_places: tuple[str, ...] = ()
     """Places whose clips are left out."""
-    num_scenes: PositiveInt = 400
+    num_scenes: PositiveInt = 300
     """So many are composed and encoded, once; bags are drawn from them for ever."""
+    seed: NonNegativeInt = 0
+    """Of the scenes. What is drawn from them follows ``run.seed``."""
     bags_per_epoch: PositiveInt = 512
     snippets: tuple[PositiveInt, PositiveInt] = (32, 72)
     """Length of a bag, shortest and longest."""
     positive_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.65
-    """Share of the scenes in which something happens."""
+    """Of the scenes, in how many something happens."""
+    varied_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.7
+    """Of the single sounds, how many are varied in pitch, colour and room."""
     embeddings: Path | None = None
     """Folder in which encoded scenes are kept for the next time; None for ``scenes`` in the output."""
 

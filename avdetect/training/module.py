@@ -323,5 +323,7 @@ def _disturb(embeddings: Tensor, stream: nn.Module, noise: float, dropout: float
     used = stream.get_buffer("scale").nonzero()[:, 0]
     mean, scale = stream.get_buffer("mean")[used], stream.get_buffer("scale")[used]
     centred = embeddings[..., used] - mean
-    centred = functional.dropout(centred + noise / scale * torch.randn_like(centred), dropout)
+    if noise:  # drawing it takes as long as the rest of the step
+        centred = centred + noise / scale * torch.randn_like(centred)
+    centred = functional.dropout(centred, dropout)
     return embeddings.index_copy(-1, used, mean + centred)

@@ -172,7 +172,7 @@ def _with_scenes(
     source = config.scenes
     if source.embeddings is None:
         source = source.model_copy(update={"embeddings": config.output / "scenes"})
-    drawn = scene_bags(source, encoders, class_names, seed=config.run.seed, on_done=on_composed)
+    drawn = scene_bags(source, encoders, class_names, on_done=on_composed)
     return BagMix(videos, drawn, num_drawn=source.bags_per_epoch, seed=config.run.seed)
 
 

@@ -247,3 +247,47 @@ def test_the_default_bundle_on_a_few_videos_of_the_benchmark(tmp_path: Path) -> 
     assert frames["average_precision"] > frames["chance"]
     assert 0.0 <= found["alarms"]["detected_share"] <= 1.0
     assert found["alarms"]["false_per_hour"] < 200
+
+
+def test_footage_without_labels_in_which_nothing_happened_makes_a_bundle_quieter(tmp_path: Path) -> None:
+    (tmp_path / "footage").mkdir()
+    shutil.copyfile(DEMO, tmp_path / "footage" / "night.mp4")
+    calibrated = tmp_path / "calibrated"
+
+    said = run(
+        "calibrate",
+        BUNDLE,
+        *(
+            "--nothing-happens",
+            tmp_path / "footage",
+            "--false-alarms-per-day",
+            "1",
+            "-o",
+            calibrated,
+            "--device",
+            "cpu",
+        ),
+    ).stdout
+
+    assert "without events: 0 (0.00 per hour)" in said
+    rules = {spec.name: spec.rule for spec in read_manifest(calibrated).classes}
+    before = {spec.name: spec.rule for spec in read_manifest(BUNDLE).classes}
+    assert all(rules[name].on >= before[name].on for name in rules)
+    scored = run("score", DEMO, "--bundle", calibrated, "--json", "--quiet", "--device", "cpu")
+    assert json.loads(scored.stdout)["events"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--false-alarms-per-day", "1"], "nothing to calibrate with"),
+        (["--nothing-happens", "."], "how many false alarms are allowed"),
+        (["--nothing-happens", "no-such-folder", "--false-alarms-per-day", "1"], "no-such-folder"),
+        (["--kept", "no-such.db", "--false-alarms-per-day", "1"], "no-such.db"),
+    ],
+)
+def test_what_to_calibrate_with_and_to_what_must_be_said(tmp_path: Path, arguments: list[str], fault: str) -> None:
+    result = CliRunner().invoke(app, ["calibrate", str(BUNDLE), "-o", str(tmp_path / "out"), *arguments])
+    assert result.exit_code in (1, 2)
+    assert fault in result.output
+    assert not (tmp_path / "out").exists()

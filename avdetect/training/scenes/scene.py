@@ -63,6 +63,8 @@ class SceneOptions:
     """The longest that a harmless sound may be, drawn for each."""
     snr_db: Range = (-3.0, 15.0)
     """Of a single sound while it is heard, over the background."""
+    varied_share: float = 0.0
+    """Of the single sounds, how many are varied in pitch, colour and room: to train with, not to measure with."""
     own_sound_share: float = 0.75
     """Of the scenes, in how many the clips are heard."""
     shift_pixels: int = 12
@@ -274,12 +276,14 @@ def _sound(
     mix = background.copy()
     sounds: list[tuple[str, Span]] = []
 
+    def another(sound: Sound) -> Samples:
+        return varied(sound.samples, RATE_HZ, rng) if rng.random() < options.varied_share else sound.samples
+
     def lay(sound: Sound, start_s: float, longest_s: float, *, again: bool = False) -> Span | None:
-        samples = _faded(varied(sound.samples, RATE_HZ, rng)[: int(longest_s * RATE_HZ)])
+        samples = _faded(another(sound)[: int(longest_s * RATE_HZ)])
         while again and len(samples) < 0.8 * longest_s * RATE_HZ:
-            another = sound if rng.random() < 0.7 else _one_of(by_label[sound.label], rng)
+            more = another(sound if rng.random() < 0.7 else _one_of(by_label[sound.label], rng))
             gap = np.zeros(int(rng.uniform(0.02, 0.7) * RATE_HZ), np.float32)
-            more = varied(another.samples, RATE_HZ, rng)
             more = more * np.float32(active_rms(samples) / active_rms(more) * 10 ** (rng.uniform(-6, 3) / 20))
             samples = np.concatenate((samples, gap, _faded(more)))[: int(longest_s * RATE_HZ)]
         begin = round(start_s * RATE_HZ)
@@ -304,10 +308,22 @@ def _sound(
     num_single = round(duration_s / float(rng.uniform(*options.seconds_per_sound)))
     for _ in range(max(num_single - len(heard), 0) if harmless else 0):
         sound = _one_of(by_label[_one_of(harmless, rng)], rng)
-        lay(sound, float(rng.uniform(0, duration_s - 0.5)), float(rng.uniform(*options.harmless_s)))
+        longest_s = float(rng.uniform(*options.harmless_s))
+        start_s = _free_start(longest_s, duration_s, [span for _, span in sounds], rng)
+        if start_s is not None:
+            lay(sound, start_s, longest_s)
     peak = float(np.abs(mix).max())
     mix *= np.float32(10 ** rng.uniform(-1.2, -0.05) / max(peak, 1e-6))
     return mix, heard, sorted(sounds, key=lambda sound: sound[1])
+
+
+def _free_start(length_s: float, duration_s: float, taken: Sequence[Span], rng: np.random.Generator) -> float | None:
+    """Where a sound meets no other one; ``None`` where no such place was found."""
+    for _ in range(20):
+        start_s = float(rng.uniform(0, duration_s - 0.5))
+        if all(start_s + length_s < span.start_s or span.end_s < start_s for span in taken):
+            return start_s
+    return None
 
 
 def _background(

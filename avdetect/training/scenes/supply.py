@@ -102,7 +102,6 @@ def scene_bags(
     encoders: Encoders,
     class_names: Sequence[str],
     *,
-    seed: int,
     on_done: Callable[[int, int], None] | None = None,
 ) -> SceneBags:
     """Compose and encode the scenes of ``source``.
@@ -111,7 +110,6 @@ def scene_bags(
         source: what they are composed of, and how many.
         encoders: of the bundle that the network will run in.
         class_names: the detector's classes; other sounds are harmless.
-        seed: of the scenes.
         on_done: called with the number of scenes made and to make.
 
     Raises:
@@ -128,11 +126,11 @@ def scene_bags(
     library = load_library(clips, sounds, heard_events=set(class_names) & {sound.label for sound in sounds})
     scenes = encoded_scenes(
         library,
-        SceneOptions(positive_share=source.positive_share),
+        SceneOptions(positive_share=source.positive_share, varied_share=source.varied_share),
         without_appearance(encoders),
         class_names,
         num_scenes=source.num_scenes,
-        seed=seed,
+        seed=source.seed,
         folder=source.embeddings,
         on_done=on_done,
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from avdetect.errors import UsageError
 from avdetect_cli import tasks
 from avdetect_cli.options import (
     OUTPUTS_PANEL,
@@ -121,14 +122,36 @@ def evaluate(
 
 def calibrate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder or a .zip of one.")],
-    manifest: ManifestArgument,
-    false_alarms_per_hour: Annotated[
-        float,
-        typer.Option("--false-alarms-per-hour", metavar="X", min=0, help="How many are allowed where nothing happens."),
-    ],
+    manifest: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MANIFEST]", help="Labelled videos, as .csv, .jsonl or a folder; see docs/metrics.md."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="NEWBUNDLE", help="The folder of the bundle to write.")
-    ],
+    ] = ...,  # type: ignore[assignment]
+    false_alarms_per_hour: Annotated[
+        float | None,
+        typer.Option("--false-alarms-per-hour", metavar="X", min=0, help="How many are allowed where nothing happens."),
+    ] = None,
+    false_alarms_per_day: Annotated[
+        float | None, typer.Option("--false-alarms-per-day", metavar="X", min=0, help="The same, for a whole day.")
+    ] = None,
+    nothing_happens: Annotated[
+        list[str],
+        typer.Option(
+            "--nothing-happens",
+            metavar="PATH",
+            help="Footage without labels in which nothing happened: a file, folder or pattern; may be repeated.",
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    kept: Annotated[
+        Path | None,
+        typer.Option(
+            "--kept",
+            metavar="STORE",
+            help="The store of `avdetect serve`: the scores it has kept, with the answers given on its page.",
+        ),
+    ] = None,
     from_scores: Annotated[
         Path | None,
         typer.Option(
@@ -144,13 +167,23 @@ def calibrate(
 ) -> None:
     """Fit probabilities and thresholds to an allowance of false alarms.
 
-    Writes a new bundle: the same graphs, another manifest, which says how it was calibrated.
-    Labels of whole videos are enough; known times make the probabilities better.
+    Writes a new bundle: the same graphs, another manifest, which says how it was calibrated. Labels of whole videos are
+    enough; known times make the probabilities better. Without any label, some hours of ordinary life in which nothing
+    happened keep it quiet: `--nothing-happens footage/ --false-alarms-per-day 1`.
     """
+    if (false_alarms_per_hour is None) == (false_alarms_per_day is None):
+        raise UsageError(
+            "say how many false alarms are allowed: --false-alarms-per-hour X or --false-alarms-per-day X."
+        )
+    if manifest is None and not nothing_happens and kept is None:
+        raise UsageError("there is nothing to calibrate with: name a MANIFEST, --nothing-happens or --kept.")
+    per_hour = false_alarms_per_hour if false_alarms_per_hour is not None else (false_alarms_per_day or 0.0) / 24
     tasks.evaluating.calibrate(
         bundle,
         manifest,
-        false_alarms_per_hour=false_alarms_per_hour,
+        nothing_happens=nothing_happens,
+        kept=kept,
+        false_alarms_per_hour=per_hour,
         output=output,
         from_scores=from_scores,
         split=split,

@@ -26,15 +26,18 @@ from avdetect.events.curve import ScoreCurve
 from avdetect.features.encoding import Progress
 from avdetect.files import kind_of, replacing
 from avdetect.labels.feature_files import read_crops
+from avdetect.labels.quiet_videos import quiet_videos
 from avdetect.labels.video_list import read_labelled_videos
 from avdetect.labels.videos import FeatureFiles, LabelledVideo
 from avdetect.manifest import Manifest
+from avdetect.media.find_sources import find_sources
 from avdetect.runtime import pipeline
 from avdetect.runtime.batch import in_order, watched
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path, open_bundle_files, read_manifest
 from avdetect.runtime.pipeline import ScoreOptions
 from avdetect.runtime.scorer import score_features
+from avdetect.serve.store.material import kept_material
 from avdetect.sinks.scores import check_scores_path, read_scores, write_scores
 from avdetect_cli.output.plan import Finding
 from avdetect_cli.output.targets import JSON_SUFFIXES, PAGE_SUFFIXES, check_outputs, place_of
@@ -105,8 +108,10 @@ def evaluate(
 
 def calibrate(
     bundle: Path,
-    manifest: Path,
+    manifest: Path | None,
     *,
+    nothing_happens: Sequence[str],
+    kept: Path | None,
     false_alarms_per_hour: float,
     output: Path,
     from_scores: Path | None,
@@ -117,6 +122,19 @@ def calibrate(
 ) -> None:
     """Fit the thresholds of a bundle to an allowance of false alarms, and write the bundle that has them.
 
+    Args:
+        bundle: whose thresholds to fit.
+        manifest: labelled videos, or ``None``.
+        nothing_happens: files, folders and patterns of footage in which nothing happened.
+        kept: the store of a service, for the scores and answers in it, or ``None``.
+        false_alarms_per_hour: how many are allowed where nothing happens.
+        output: the new bundle.
+        from_scores: saved scores of the videos, or ``None`` to score them.
+        split: of the manifest, or ``None`` for all of it.
+        device: where to score.
+        jobs: how many videos at once.
+        quiet: show no progress.
+
     Raises:
         AvdetectError: a bundle, a manifest or a video cannot be read, or the new bundle cannot be written.
     """
@@ -126,18 +144,32 @@ def calibrate(
         raise UsageError(f"--from-scores {from_scores}: saved scores end in .npz, .csv or .parquet.")
     check_outputs({}, folders={"-o": output})
     check_bundle_target(output)
-    videos = read_videos(manifest, split=split, files_must_exist=from_scores is None, quiet=quiet)
+    videos = (
+        []
+        if manifest is None
+        else read_videos(manifest, split=split, files_must_exist=from_scores is None, quiet=quiet)
+    )
+    if nothing_happens:
+        sources, problems = find_sources(nothing_happens)
+        if problems:
+            raise problems[0][1]
+        videos += quiet_videos(sources)
     with open_bundle_files(bundle) as files:
         spec, contents = files.manifest, {entry.path: files.read(entry) for entry in files.manifest.files}
-    _, curves = load_scores(
-        bundle if from_scores is None else from_scores,
-        videos,
-        bundle=None if from_scores is None else bundle,
-        device=device,
-        jobs=jobs,
-        quiet=quiet,
-    )
-    result = fit(pair_with_curves(videos, curves), spec, false_per_hour=false_alarms_per_hour, material=manifest.name)
+    pairs = [] if kept is None else kept_material(kept, spec)
+    if videos:
+        _, curves = load_scores(
+            bundle if from_scores is None else from_scores,
+            videos,
+            bundle=None if from_scores is None else bundle,
+            device=device,
+            jobs=jobs,
+            quiet=quiet,
+        )
+        pairs += pair_with_curves(videos, curves)
+    named = (None if manifest is None else manifest.name, *nothing_happens, None if kept is None else kept.name)
+    material = ", ".join(name for name in named if name is not None)
+    result = fit(pairs, spec, false_per_hour=false_alarms_per_hour, material=material)
     write_bundle(output, result.manifest.model_copy(update={"files": file_entries(contents)}), contents)
     if not quiet:
         out(*_describe_calibration(spec, result, false_alarms_per_hour))
