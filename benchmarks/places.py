@@ -53,7 +53,7 @@ HEARD = CLASSES[1:]
 SEEN = CLASSES[:1]
 MEASURED_SCENES = 100
 """Composed of each fold; half of them without events."""
-FALSE_PER_HOUR = 5.0
+ALLOWED: dict[str, Any] = {"false_per_hour": 5.0, "material": "folds of places"}
 LOOKAHEAD_SNIPPETS = 1
 SHIPPED: dict[str, Any] = {
     "only_seen": SEEN,
@@ -228,14 +228,25 @@ def rules() -> Manifest:
     return manifest.model_copy(update={"classes": tuple(plain)})
 
 
-def measured(folds: Sequence[Fold], recipe: Mapping[str, Any], seed: int, work: Path) -> list[dict[str, float]]:
+def print_rules(manifest: Manifest) -> None:
+    for spec in manifest.classes:
+        print(
+            f'    "{spec.name}": Fitted({spec.temperature}, {spec.bias}, {spec.rule.on}, {spec.rule.off}),', flush=True
+        )
+
+
+def measured(
+    folds: Sequence[Fold], recipe: Mapping[str, Any], seed: int, work: Path, *, show_rules: bool
+) -> list[dict[str, float]]:
     """The figures of every fold, with probabilities and thresholds that were fitted without it."""
     manifest = rules()
     pairs = [curves(fold, trained(fold, recipe, seed, work)) for fold in folds]
+    if show_rules:
+        print_rules(calibrate([pair for own in pairs for pair in own], manifest, **ALLOWED).manifest)
     rows = []
     for number, own in enumerate(pairs):
         others = [pair for fold, scored in enumerate(pairs) if fold != number for pair in scored]
-        chosen = calibrate(others, manifest, false_per_hour=FALSE_PER_HOUR, material="the other folds").manifest
+        chosen = calibrate(others, manifest, **ALLOWED).manifest
         rescaling = Rescaling.of(chosen.classes)
         own = [(truth, replace(curve, scores=rescaling.apply(curve.scores))) for truth, curve in own]
         rows.append(figures(own, chosen))
@@ -268,6 +279,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made on the way")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--rules", action="store_true", help="print what default_rules.py holds")
     parser.add_argument("--embedded", action="store_true", help="measure the bundle that ships instead")
     parser.add_argument("--set", dest="settings", nargs="*", default=[], metavar="NAME=VALUE", help="of the recipe")
     arguments = parser.parse_args()
@@ -283,7 +295,10 @@ def main() -> None:
     extra = {name: json.loads(value) for name, value in (one.split("=", 1) for one in arguments.settings)}
     for name in arguments.only:
         recipe = VARIANTS[name] | extra
-        by_seed = [measured(folds, recipe, seed, arguments.work) for seed in range(arguments.seeds)]
+        by_seed = [
+            measured(folds, recipe, seed, arguments.work, show_rules=arguments.rules and seed == 0)
+            for seed in range(arguments.seeds)
+        ]
         print_row(name, by_seed)
 
 

@@ -1,8 +1,9 @@
-"""Builds the bundle that ships with the package: ``python -m avdetect_export.default AVBENCH --sounds SOUNDS``.
+"""Builds the bundle that ships with the package: ``python -m avdetect_export.default --sounds SOUNDS --clips CLIPS``.
 
-encoder_bundle     published weights -> graphs of what is seen and heard
-add_detector       + a network trained from the labels of ``AVBENCH/train.jsonl``, thresholds fitted to ``val.jsonl``
-add_words          + a text encoder, and an alignment trained from the sounds of SOUNDS
+encoder_bundle           published weights -> graphs of what is seen and heard
+add_trained_encoders     both trained on: sound on mixtures of SOUNDS, motion on CLIPS
+add_detector             + a network that learns from scenes composed of both
+add_words                + a text encoder, and an alignment trained from the sounds of SOUNDS
 
 Each step leaves what the ones before it made as it is. The last one can be taken again alone, on a bundle that is there
 already: ``python -m avdetect_export.default_words SOUNDS``.
@@ -22,31 +23,33 @@ from avdetect.runtime.bundle_files import default_bundle_path
 from avdetect_export.bundle_writer import check_bundle_target, read_bundle, write_bundle
 from avdetect_export.default_detector import NAME, add_detector
 from avdetect_export.default_encoders import encoder_bundle
+from avdetect_export.default_training import add_trained_encoders
 from avdetect_export.default_words import add_words
 from avdetect_export.encoder_graphs import load_yamnet
 
 __all__ = ["build_default"]
 
 
-def build_default(directory: Path, data: Path, sounds: Path, embeddings: Path | None = None) -> Manifest:
+def build_default(directory: Path, sounds: Path, clips: Path, kept: Path | None = None) -> Manifest:
     """Write the default bundle.
 
     Args:
         directory: where.
-        data: folder of ``train.jsonl``, to learn from, and ``val.jsonl``, to fit thresholds to.
-        sounds: manifest of labelled sounds with captions, of the splits ``train`` and ``val``, likewise.
-        embeddings: where those of videos and sounds are kept; ``None`` to make them and throw them away.
+        sounds: manifest of labelled sounds with captions, of the splits ``train`` and ``val``.
+        clips: list of short clips with their places.
+        kept: where what is trained and encoded on the way is kept for the next time; ``None`` to throw it away.
 
     Returns:
         Its manifest.
     """
     check_bundle_target(directory)
     with TemporaryDirectory(prefix="avdetect-default-") as work:
-        built, kept = Path(work) / NAME, embeddings or Path(work) / "embeddings"
-        yamnet = load_yamnet()
-        encoder_bundle(built, yamnet)
-        add_detector(built, data, yamnet, kept)
-        add_words(built, sounds, embeddings=kept)
+        built, keep = Path(work) / NAME, kept or Path(work) / "kept"
+        keep.mkdir(parents=True, exist_ok=True)
+        encoder_bundle(built, load_yamnet())
+        add_trained_encoders(built, sounds, clips, keep)
+        add_detector(built, sounds, clips, keep)
+        add_words(built, sounds, embeddings=keep)
         manifest, files = read_bundle(built)
     write_bundle(directory, manifest, files)
     return manifest
@@ -55,17 +58,16 @@ def build_default(directory: Path, data: Path, sounds: Path, embeddings: Path | 
 def main() -> None:
     """Build, and print what was built."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path, metavar="AVBENCH")
     parser.add_argument("--sounds", type=Path, required=True, metavar="SOUNDS", help="manifest of labelled sounds")
+    parser.add_argument("--clips", type=Path, required=True, metavar="CLIPS", help="list of clips with their places")
     parser.add_argument("-o", "--output", type=Path, default=default_bundle_path(), metavar="DIR")
-    parser.add_argument("--embeddings", type=Path, metavar="DIR", help="where to keep those of videos and sounds")
+    parser.add_argument("--kept", type=Path, metavar="DIR", help="where to keep what is trained and encoded on the way")
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     torch.set_num_threads(1)  # Sums are added up in the same order however many processors there are.
-    manifest = build_default(arguments.output, arguments.data, arguments.sounds, arguments.embeddings)
+    manifest = build_default(arguments.output, arguments.sounds, arguments.clips, arguments.kept)
     for entry in manifest.files:
         print(f"{entry.size:10,d}  {entry.sha256[:12]}  {entry.path}")
-    print(f"frame AP on val: {manifest.provenance['training']['metrics_of_last_epoch']['val_frame_ap']}")
     print(f"wrote {arguments.output}")
 
 

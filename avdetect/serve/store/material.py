@@ -41,7 +41,7 @@ def kept_material(path: Path, manifest: Manifest) -> list[tuple[LabelledVideo, S
         kept = list(feed_scores(store))
     finally:
         store.close()
-    pieces = [piece for one in kept if one.bundle == wanted for piece in _pieces(one)]
+    pieces = [piece for one in kept if one.bundle == wanted for piece in pieces_of(one)]
     if not pieces:
         others = ", ".join(sorted({one.bundle for one in kept})) or "none at all"
         raise DataError(
@@ -50,7 +50,7 @@ def kept_material(path: Path, manifest: Manifest) -> list[tuple[LabelledVideo, S
     return pieces
 
 
-def _pieces(kept: FeedScores) -> Iterator[tuple[LabelledVideo, ScoreCurve]]:
+def pieces_of(kept: FeedScores) -> Iterator[tuple[LabelledVideo, ScoreCurve]]:
     """A feed's scores, cut around its events; without the pieces of which nobody knows."""
     end_s = float(kept.curve.end_s[-1])
     before_s = 0.0
@@ -102,7 +102,7 @@ def _piece(
         present=curve.present[rows],
     )
     spans = [
-        (event.class_name, Span(max(event.span.start_s - origin_s, 0.0), max(event.span.end_s - origin_s, 0.0)))
+        (event.label, Span(max(event.span.start_s - origin_s, 0.0), max(event.span.end_s - origin_s, 0.0)))
         for event in events
     ]
     true = tuple(TrueEvent(span, class_name, "audio-visual", ((class_name, span),)) for class_name, span in spans)
