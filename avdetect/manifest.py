@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from avdetect.errors import BundleError
 from avdetect.timebase import as_seconds
@@ -74,6 +74,15 @@ class MotionSpec(_Part):
     width: PositiveInt
     height: PositiveInt
     embedding_dim: PositiveInt
+    logits: dict[str, NonNegativeInt] = Field(default_factory=dict)
+    """Which number of the embedding is the encoder's own logit of which class, where it was trained to have some."""
+
+    @model_validator(mode="after")
+    def _has_its_logits(self) -> MotionSpec:
+        for name, place in self.logits.items():
+            if place >= self.embedding_dim:
+                raise ValueError(f"the logit of {name} is number {place} of an embedding of {self.embedding_dim}")
+        return self
 
 
 class AudioSpec(_Part):

@@ -51,6 +51,10 @@ class ProductRecipe(_Section):
     use_appearance: bool = False
     """Look at more of a picture than its motion. Features without a motion part are always used whole."""
 
+    look_at: Literal["motion", "logits"] = "motion"
+    """Of the motion embedding: all of it, or only the logits of a trained motion encoder. Clips that it was trained on
+    look surer to it than any others: where the same clips are learned from again, its logits carry over best."""
+
     hidden_dim: PositiveInt = 32
     num_heads: PositiveInt = 4
     feed_forward_dim: PositiveInt = 32

@@ -236,10 +236,18 @@ def _places(setting: str, names: Sequence[str], class_names: Sequence[str]) -> t
 
 
 def _used_visual(recipe: ProductRecipe, visual_dim: int, encoders: Encoders | None) -> Tensor:
-    """Bool ``[Dv]``: all of it, or its motion part."""
+    """Bool ``[Dv]``: all of it, its motion part, or of that the logits."""
     used = torch.ones(visual_dim, dtype=torch.bool)
-    if encoders is not None and encoders.manifest.motion is not None and not recipe.use_appearance:
-        used[: visual_dim - encoders.manifest.motion.embedding_dim] = False
+    motion = encoders.manifest.motion if encoders is not None else None
+    if motion is not None and not recipe.use_appearance:
+        used[: visual_dim - motion.embedding_dim] = False
+    if recipe.look_at == "logits":
+        if motion is None or not motion.logits:
+            raise UsageError(
+                "recipe.look_at is logits, and the bundle's motion encoder has none: train-motion makes one."
+            )
+        used[visual_dim - motion.embedding_dim :] = False
+        used[[visual_dim - motion.embedding_dim + place for place in motion.logits.values()]] = True
     return used
 
 

@@ -18,8 +18,8 @@ from avdetect.training.checkpoint import Checkpoint, load_checkpoint
 from avdetect.training.config import parse_config
 from avdetect.training.embeddings import Encoders
 from avdetect.training.recipe import train
-from avdetect_export.bundle_writer import write_bundle
-from avdetect_export.checkpoint_bundle import ExportOptions, bundle_of
+from avdetect_export.bundle_writer import ExportOptions, write_bundle
+from avdetect_export.checkpoint_bundle import bundle_of
 from avdetect_export.default_encoders import created_at
 from avdetect_export.default_rules import FITTED, HOW
 from avdetect_export.default_training import PLACES_OF_VAL

@@ -14,12 +14,12 @@ from typing import Any
 import onnx
 from avdetect.training.motion.config import MotionTrainConfig, states_folder
 from avdetect.training.motion.train_motion import MOTION_CHECKPOINT_NAME, train_motion
-from avdetect.training.sound.config import SoundRecipe, SoundTrainConfig
-from avdetect.training.sound.train_sound import train_sound
 
 from avdetect.files import replacing
 from avdetect.manifest import Manifest
 from avdetect.training.config import RunOptions
+from avdetect.training.sound.config import SoundRecipe, SoundTrainConfig
+from avdetect.training.sound.train_sound import train_sound
 from avdetect_export.bundle_writer import file_entries, read_bundle, write_bundle
 from avdetect_export.motion_encoder import appearance_graph, motion_bundle
 
