@@ -37,7 +37,7 @@ from avdetect.labels.videos import LabelledVideo
 from avdetect.manifest import Manifest
 from avdetect.models.two_stream import TwoStreamNet, with_window
 from avdetect.runtime.bundle import Bundle
-from avdetect.runtime.pipeline import score_features
+from avdetect.runtime.scorer import score_features
 from avdetect.training.checkpoint import load_checkpoint
 from avdetect.training.config import parse_config
 from avdetect.training.embeddings import Encoders
