@@ -17,6 +17,7 @@ that are noticed.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import statistics
@@ -40,12 +41,13 @@ from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.scorer import score_features
 from avdetect.training.checkpoint import load_checkpoint
 from avdetect.training.config import parse_config
-from avdetect.training.embeddings import Encoders
-from avdetect.training.recipe import train
+from avdetect.training.embeddings import Encoders, fingerprint
+from avdetect.training.recipe import CHECKPOINT_NAME, train
 from avdetect.training.scenes.bank import EncodedScene, encoded_scenes, without_appearance
 from avdetect.training.scenes.library import load_library
 from avdetect.training.scenes.material import fold_of, read_clips, read_sound_files
 from avdetect.training.scenes.scene import Scene, SceneOptions, compose_scene
+from avdetect_export.default_detector import RECIPE
 
 NUM_FOLDS = 5
 CLASSES = ("fight", "gunshot", "explosion", "scream", "glass", "siren", "crash")
@@ -55,13 +57,13 @@ MEASURED_SCENES = 100
 """Composed of each fold; half of them without events."""
 ALLOWED: dict[str, Any] = {"false_per_hour": 5.0, "material": "folds of places"}
 LOOKAHEAD_SNIPPETS = 1
-SHIPPED: dict[str, Any] = {
-    "only_seen": SEEN,
-    "only_heard": HEARD,
-}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "product": {},
-    "bag labels alone": {"snippet_weight": 0.0},
+    "as it ships": {},
+    "without contrast and self-distillation": {"contrast_weight": 0.0, "self_distillation": False},
+    "without contrast": {"contrast_weight": 0.0},
+    "without self-distillation": {"self_distillation": False},
+    "labels of whole bags alone": {"snippet_weight": 0.0, "modality_weight": 1.0},
+    "all numbers of the motion encoder": {"look_at": "motion", "visual_dropout": 0.7},
 }
 """What each variant changes of the recipe that ships."""
 
@@ -146,17 +148,25 @@ def encoders_of(bundle: Path | None) -> Encoders:
 
 def trained(fold: Fold, recipe: Mapping[str, Any], seed: int, work: Path) -> TwoStreamNet:
     """A detector that has not met ``fold``; kept in the work folder, by what it learned with."""
+    settings = {"name": "product", "only_seen": SEEN, "only_heard": HEARD, **RECIPE, **recipe}
+    key = hashlib.sha256(
+        json.dumps([settings, fingerprint(fold.encoders.manifest)], sort_keys=True).encode()
+    ).hexdigest()
+    output = work / "runs" / f"fold{fold.number}-seed{seed}-{key[:12]}"
+    checkpoint = output / CHECKPOINT_NAME
     config = parse_config(
         {
-            "output": work / "runs" / f"fold{fold.number}-seed{seed}",
+            "output": output,
             "class_names": CLASSES,
             "schedule": "fixed",
             "scenes": {"clips": fold.clips, "sounds": fold.sounds, "embeddings": work / "scenes"},
-            "recipe": {"name": "product", **SHIPPED, **recipe},
+            "recipe": settings,
             "run": {"seed": seed, "accelerator": "cpu", "progress": False},
         }
     )
-    network = load_checkpoint(train(config, encoders=fold.encoders)).network
+    if not checkpoint.is_file():
+        train(config, encoders=fold.encoders)
+    network = load_checkpoint(checkpoint).network
     assert isinstance(network, TwoStreamNet)
     return with_window(network, lookahead_snippets=LOOKAHEAD_SNIPPETS)
 
