@@ -44,7 +44,7 @@ from avdetect.training.config import parse_config
 from avdetect.training.embeddings import Encoders, fingerprint
 from avdetect.training.recipe import CHECKPOINT_NAME, train
 from avdetect.training.scenes.bank import EncodedScene, encoded_scenes, without_appearance
-from avdetect.training.scenes.library import load_library
+from avdetect.training.scenes.library import SceneMaterial, load_library
 from avdetect.training.scenes.material import fold_of, read_clips, read_sound_files
 from avdetect.training.scenes.scene import Scene, SceneOptions, compose_scene
 from avdetect_export.default_detector import RECIPE
@@ -110,15 +110,15 @@ def material(arguments: argparse.Namespace) -> list[Fold]:
                 if fold != number
             ],
         )
-        library = load_library(
-            [one for one, fold in zip(clips, clip_folds, strict=True) if fold == number],
-            [one for one, fold in zip(sounds, sound_folds, strict=True) if fold == number],
-            heard_events=HEARD,
+        left_out = SceneMaterial(
+            tuple(one for one, fold in zip(clips, clip_folds, strict=True) if fold == number),
+            tuple(one for one, fold in zip(sounds, sound_folds, strict=True) if fold == number),
+            frozenset(HEARD),
         )
         encoders = encoders_of(None if arguments.encoders is None else arguments.encoders / f"fold{number}")
         options, seed = SceneOptions(), 1000 + number
         embeddings = encoded_scenes(
-            library,
+            left_out,
             options,
             without_appearance(encoders),
             CLASSES,
@@ -126,7 +126,7 @@ def material(arguments: argparse.Namespace) -> list[Fold]:
             seed=seed,
             folder=arguments.work / "scenes",
         )
-        rng = np.random.default_rng(seed)
+        library, rng = load_library(left_out), np.random.default_rng(seed)
         scenes = tuple(compose_scene(library, options, rng) for _ in range(MEASURED_SCENES))
         folds.append(Fold(number, encoders, folder / "clips.jsonl", folder / "sounds.jsonl", scenes, tuple(embeddings)))
     return folds

@@ -44,10 +44,10 @@ def build_default(directory: Path, sounds: Path, clips: Path, kept: Path | None 
     """
     check_bundle_target(directory)
     with TemporaryDirectory(prefix="avdetect-default-") as work:
-        built, keep = Path(work) / NAME, kept or Path(work) / "kept"
+        published, built, keep = Path(work) / "published", Path(work) / NAME, kept or Path(work) / "kept"
         keep.mkdir(parents=True, exist_ok=True)
-        encoder_bundle(built, load_yamnet())
-        add_trained_encoders(built, sounds, clips, keep)
+        encoder_bundle(published, load_yamnet())
+        add_trained_encoders(published, built, sounds, clips, keep)
         add_detector(built, sounds, clips, keep)
         add_words(built, sounds, embeddings=keep)
         manifest, files = read_bundle(built)

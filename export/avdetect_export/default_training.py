@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from avdetect.training.motion.config import MotionTrainConfig, states_folder
-from avdetect.training.motion.train_motion import MOTION_CHECKPOINT_NAME, train_motion
 
 from avdetect.files import replacing
 from avdetect.manifest import Manifest
+from avdetect.runtime.bundle_files import read_manifest
 from avdetect.training.config import RunOptions
+from avdetect.training.motion.config import MotionTrainConfig, states_folder
+from avdetect.training.motion.train_motion import MOTION_CHECKPOINT_NAME, train_motion
 from avdetect.training.sound.config import SoundRecipe, SoundTrainConfig
 from avdetect.training.sound.train_sound import train_sound
-from avdetect_export.bundle_writer import file_entries, read_bundle, write_bundle
-from avdetect_export.motion_encoder import appearance_graph, motion_bundle
+from avdetect_export.bundle_writer import read_bundle
+from avdetect_export.encoder_bundle import export_encoders
+from avdetect_export.motion_encoder import appearance_graph, motion_encoder
 
 __all__ = ["PLACES_OF_VAL", "add_trained_encoders"]
 
@@ -38,11 +40,12 @@ SOUND_STEPS = 4000
 SEED = 0
 
 
-def add_trained_encoders(bundle: Path, sounds: Path, clips: Path, kept: Path) -> Manifest:
-    """Train the encoders of the bundle on, and write it again with them and a detector that knows nothing.
+def add_trained_encoders(bundle: Path, output: Path, sounds: Path, clips: Path, kept: Path) -> Manifest:
+    """Train the encoders of a bundle on, and write them as another one, which has no detector.
 
     Args:
-        bundle: where the default's encoders from published weights are.
+        bundle: the default's encoders, from published weights.
+        output: the new bundle's folder.
         sounds: list of labelled sounds.
         clips: list of clips with their places.
         kept: folder of what was trained before, and of what is needed to resume.
@@ -51,22 +54,22 @@ def add_trained_encoders(bundle: Path, sounds: Path, clips: Path, kept: Path) ->
         The new manifest.
     """
     run = RunOptions(seed=SEED, accelerator="cpu", progress=False)
+    appearance = appearance_graph(bundle)
     checkpoint = states_folder(kept / "motion") / MOTION_CHECKPOINT_NAME
     if not checkpoint.is_file():
         config = MotionTrainConfig(clips=clips, output=kept / "motion", hold_out_places=PLACES_OF_VAL, run=run)
-        train_motion(config, appearance_graph(bundle))
-    graph, notes = _sound(bundle, sounds, kept, run)
-    before = read_bundle(bundle)[0].provenance
-    manifest = motion_bundle(bundle, checkpoint, bundle)
-    files = read_bundle(bundle)[1] | {"audio.onnx": graph}
-    manifest = manifest.model_copy(
-        update={
-            "files": file_entries(files),
-            "provenance": {**before, "motion": manifest.provenance["motion"], "sound": notes},
-        }
+        train_motion(config, appearance)
+    seen, seen_notes = motion_encoder(checkpoint, appearance)
+    before = read_manifest(bundle)
+    assert before.audio is not None
+    graph, heard_notes = _sound(bundle, sounds, kept, run)
+    return export_encoders(
+        bundle,
+        output,
+        {"motion": seen, "audio": (before.audio, graph)},
+        name="avdetect-encoders",
+        notes={**before.provenance, "motion": seen_notes, "audio": heard_notes},
     )
-    write_bundle(bundle, manifest, files)
-    return manifest
 
 
 def _sound(bundle: Path, sounds: Path, kept: Path, run: RunOptions) -> tuple[bytes, Mapping[str, Any]]:

@@ -7,6 +7,7 @@ the trained network says of the middle of the snippet: a logit per class of the 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,7 +31,7 @@ from avdetect.training.motion.network import (
 from avdetect.training.motion.train_motion import LUMA_SIZE, load_motion
 from avdetect.training.motion.views import resized
 from avdetect_export.bundle_writer import read_bundle
-from avdetect_export.encoder_bundle import NewEncoder, Part, export_encoders
+from avdetect_export.encoder_bundle import NewEncoder, export_encoders
 from avdetect_export.graph_builder import GraphBuilder
 from avdetect_export.motion_graph import MOTION, MotionGraphSpec, MotionStatistics, motion_feature_names
 from avdetect_export.parity import open_graph
@@ -73,7 +74,21 @@ def motion_bundle(base: Path, checkpoint: Path, output: Path) -> Manifest:
             network does.
         OutputError: the bundle cannot be written.
     """
-    appearance = appearance_graph(base)
+    encoder, notes = motion_encoder(checkpoint, appearance_graph(base))
+    return export_encoders(base, output, {"motion": encoder}, name=output.name, notes={"motion": notes})
+
+
+def motion_encoder(checkpoint: Path, appearance: bytes) -> tuple[NewEncoder, dict[str, Any]]:
+    """A trained motion encoder as a part of a bundle, and how it came about.
+
+    Args:
+        checkpoint: what ``train_motion`` wrote.
+        appearance: the appearance encoder from which it was trained on, an ONNX file.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, is of another base, or its graph does not compute what the
+            network does.
+    """
     trained = load_motion(checkpoint, appearance)
     graph = motion_encoder_graph(trained.network, onnx.load_from_string(appearance), LUMA_SIZE)
     difference = motion_encoder_parity(graph, trained.network, LUMA_SIZE)
@@ -84,10 +99,10 @@ def motion_bundle(base: Path, checkpoint: Path, output: Path) -> Manifest:
         height=LUMA_SIZE[0],
         width=LUMA_SIZE[1],
         embedding_dim=len(names),
+        logits={name: names.index(f"logit_{name}") for name in trained.class_names},
     )
-    encoders: dict[Part, NewEncoder] = {"motion": (spec, graph.SerializeToString(deterministic=True))}
     notes = {**trained.notes, "features": list(names), "graph_difference": round(difference, 5)}
-    return export_encoders(base, output, encoders, name=output.name, notes={"motion": notes})
+    return (spec, graph.SerializeToString(deterministic=True)), notes
 
 
 def encoder_feature_names(class_names: tuple[str, ...], network: MotionNet) -> tuple[str, ...]:

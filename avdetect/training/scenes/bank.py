@@ -29,7 +29,7 @@ from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.stage import through
 from avdetect.timebase import Span
 from avdetect.training.embeddings import Encoders, VideoEmbeddings, fingerprint
-from avdetect.training.scenes.library import FORMAT, PICTURE_RATE_HZ, RATE_HZ, Library
+from avdetect.training.scenes.library import FORMAT, PICTURE_RATE_HZ, RATE_HZ, SceneMaterial, load_library
 from avdetect.training.scenes.scene import Scene, SceneOptions, compose_scene, picture_at
 
 __all__ = ["EncodedScene", "encode_scene", "encoded_scenes", "inside", "without_appearance"]
@@ -111,7 +111,7 @@ def inside(spans: Sequence[Span], num_snippets: int, hop_s: float) -> NDArray[np
 
 
 def encoded_scenes(
-    library: Library,
+    material: SceneMaterial,
     options: SceneOptions,
     encoders: Encoders,
     class_names: Sequence[str],
@@ -124,7 +124,7 @@ def encoded_scenes(
     """Compose scenes and encode them; read from ``folder`` where the same have been made before.
 
     Args:
-        library: what they are composed of.
+        material: what they are composed of; it is decoded only where scenes have to be made.
         options: how.
         encoders: what ``without_appearance`` gave.
         class_names: C of them.
@@ -132,11 +132,15 @@ def encoded_scenes(
         seed: the same seed gives the same scenes.
         folder: where they are kept, made if it is not there; ``None`` to keep nothing.
         on_done: called with the number of scenes made and to make.
+
+    Raises:
+        DataError: clips or sounds cannot be read.
     """
-    key = _key(library, options, encoders, class_names, num_scenes, seed)
+    key = _key(material, options, encoders, class_names, num_scenes, seed)
     path = None if folder is None else folder / f"av-scenes-{key[:16]}.safetensors"
     if path is not None and (kept := _load(path, key)) is not None:
         return kept
+    library = load_library(material)
     rng = np.random.default_rng(seed)
     scenes = []
     for number in range(1, num_scenes + 1):
@@ -163,7 +167,7 @@ def _encoded(scene: Scene, encoders: Encoders, class_names: Sequence[str]) -> En
 
 
 def _key(
-    library: Library,
+    material: SceneMaterial,
     options: SceneOptions,
     encoders: Encoders,
     class_names: Sequence[str],
@@ -171,16 +175,20 @@ def _key(
     seed: int,
 ) -> str:
     """A hash of all that the scenes depend on."""
-    digest = hashlib.sha256(
-        json.dumps([fingerprint(encoders.manifest), repr(options), list(class_names), num_scenes, seed]).encode()
-    )
-    for clip in library.clips:
-        digest.update(json.dumps([clip.label, clip.place, clip.luma.shape]).encode())
-        digest.update(clip.luma[:: max(len(clip.luma) // 4, 1)].tobytes())
-    for sound in library.sounds:
-        digest.update(sound.label.encode())
-        digest.update(sound.samples.tobytes())
-    digest.update(json.dumps([sorted(library.heard_events), sorted(library.beds)]).encode())
+    parts = [
+        fingerprint(encoders.manifest),
+        repr(options),
+        list(class_names),
+        num_scenes,
+        seed,
+        sorted(material.heard_events),
+        sorted(material.beds),
+    ]
+    digest = hashlib.sha256(json.dumps(parts).encode())
+    for clip in material.clips:
+        digest.update(json.dumps([clip.label, clip.place]).encode() + clip.path.read_bytes())
+    for sound in material.sounds:
+        digest.update(json.dumps(sound.label).encode() + sound.path.read_bytes())
     return digest.hexdigest()
 
 

@@ -6,7 +6,7 @@ A clip is kept as luma pictures, one for each cell of the snippet grid, fitted i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ from avdetect.errors import DataError, MediaError, UsageError
 from avdetect.text.records import read_waveform
 from avdetect.training.scenes.material import Clip, SoundFile
 
-__all__ = ["FORMAT", "Library", "PictureClip", "Sound", "fit", "load_library"]
+__all__ = ["FORMAT", "Library", "PictureClip", "SceneMaterial", "Sound", "fit", "load_library"]
 
 RATE_HZ = 16_000
 FORMAT = (240, 320)
@@ -88,26 +88,31 @@ class Library:
         return labels
 
 
-def load_library(
-    clips: Sequence[Clip],
-    sounds: Sequence[SoundFile],
-    *,
-    heard_events: Collection[str],
-    beds: Collection[str] = ("ambient", "crowd", "machinery"),
-    on_done: Callable[[int, int], None] | None = None,
-) -> Library:
+@dataclass(frozen=True, slots=True)
+class SceneMaterial:
+    """Which clips and sounds scenes are composed of."""
+
+    clips: tuple[Clip, ...]
+    """Short ones: all of their pictures are kept in memory."""
+    sounds: tuple[SoundFile, ...]
+    heard_events: frozenset[str]
+    """The classes of sounds that are events; the others are harmless."""
+    beds: frozenset[str] = frozenset({"ambient", "crowd", "machinery"})
+    """The classes of sounds that may go on in the background."""
+
+
+def load_library(material: SceneMaterial, *, on_done: Callable[[int, int], None] | None = None) -> Library:
     """Decode clips and sounds.
 
     Args:
-        clips: short; all of their pictures are kept in memory.
-        sounds: single sounds.
-        heard_events: the classes of sounds that are events.
-        beds: the classes of sounds that may go on in the background.
+        material: which.
         on_done: called with the number of files read and to read.
 
     Raises:
         DataError: some cannot be read; the message names them all.
+        UsageError: there are no quiet clips or no background sounds.
     """
+    clips, sounds = material.clips, material.sounds
     faults: list[str] = []
     pictures: list[PictureClip] = []
     heard: list[Sound] = []
@@ -132,7 +137,7 @@ def load_library(
             on_done(number, total)
     if faults:
         raise DataError(f"{len(faults)} of {total} clips and sounds could not be read:", *faults)
-    return Library(tuple(pictures), tuple(heard), frozenset(heard_events), frozenset(beds))
+    return Library(tuple(pictures), tuple(heard), material.heard_events, material.beds)
 
 
 def fit(height: int, width: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from avdetect.training.config import SceneSource
 from avdetect.training.data import Bag, BagDataset
 from avdetect.training.embeddings import Encoders
 from avdetect.training.scenes.bank import EncodedScene, encoded_scenes, without_appearance
-from avdetect.training.scenes.library import load_library
+from avdetect.training.scenes.library import SceneMaterial
 from avdetect.training.scenes.material import read_clips, read_sound_files
 from avdetect.training.scenes.scene import SceneOptions
 
@@ -123,9 +123,9 @@ def scene_bags(
         raise UsageError(
             f"{source.clips} shows {', '.join(sorted(unknown))}; the classes are {', '.join(class_names)}."
         )
-    library = load_library(clips, sounds, heard_events=set(class_names) & {sound.label for sound in sounds})
+    heard = frozenset(class_names) & {sound.label for sound in sounds}
     scenes = encoded_scenes(
-        library,
+        SceneMaterial(tuple(clips), tuple(sounds), heard),
         SceneOptions(positive_share=source.positive_share, varied_share=source.varied_share),
         without_appearance(encoders),
         class_names,

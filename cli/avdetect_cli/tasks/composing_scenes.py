@@ -6,7 +6,7 @@ from pathlib import Path
 
 from avdetect.errors import UsageError
 from avdetect.files import make_folder
-from avdetect.training.scenes.library import load_library
+from avdetect.training.scenes.library import SceneMaterial, load_library
 from avdetect.training.scenes.material import read_clips, read_sound_files
 from avdetect.training.scenes.scene import SceneOptions
 from avdetect.training.scenes.scene_files import write_scenes
@@ -58,8 +58,9 @@ def compose_videos(
             f"{', '.join(sorted(labels))}."
         )
     make_folder(output)
+    material = SceneMaterial(tuple(chosen_clips), tuple(chosen_sounds), frozenset(events))
     with extraction_progress(enabled=not quiet) as on_read:
-        library = load_library(chosen_clips, chosen_sounds, heard_events=set(events), on_done=on_read)
+        library = load_library(material, on_done=on_read)
     with extraction_progress(enabled=not quiet) as on_written:
         path = write_scenes(library, output, options, num_scenes=num_videos, seed=seed, on_done=on_written)
     say(f"{path}: {num_videos} videos.", quiet=quiet)

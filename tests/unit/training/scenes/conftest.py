@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avdetect.text.track_files import write_flac
-from avdetect.training.scenes.library import Library, load_library
+from avdetect.training.scenes.library import Library, SceneMaterial, load_library
 from avdetect.training.scenes.material import read_clips, read_sound_files
 from tests.synth.clips import write_clip
 
@@ -44,9 +44,11 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def library(material: Path) -> Library:
-    return load_library(
-        read_clips(material / "clips.jsonl"),
-        read_sound_files(material / "sounds.jsonl"),
-        heard_events={"gunshot"},
-    )
+def scene_material(material: Path) -> SceneMaterial:
+    clips, sounds = read_clips(material / "clips.jsonl"), read_sound_files(material / "sounds.jsonl")
+    return SceneMaterial(clips, sounds, frozenset({"gunshot"}))
+
+
+@pytest.fixture(scope="session")
+def library(scene_material: SceneMaterial) -> Library:
+    return load_library(scene_material)

@@ -18,7 +18,7 @@ from avdetect.training.data import collate
 from avdetect.training.embeddings import Encoders, embed
 from avdetect.training.recipe import train
 from avdetect.training.scenes.bank import EncodedScene, encode_scene, encoded_scenes, inside, without_appearance
-from avdetect.training.scenes.library import Library
+from avdetect.training.scenes.library import Library, SceneMaterial
 from avdetect.training.scenes.scene import SceneOptions, compose_scene
 from avdetect.training.scenes.scene_files import write_scene
 from avdetect.training.scenes.supply import BagMix, SceneBags, scene_bags
@@ -34,8 +34,8 @@ def encoders() -> Encoders:
 
 
 @pytest.fixture(scope="module")
-def scenes(library: Library, encoders: Encoders) -> list[EncodedScene]:
-    return encoded_scenes(library, OPTIONS, without_appearance(encoders), CLASSES, num_scenes=3, seed=0)
+def scenes(scene_material: SceneMaterial, encoders: Encoders) -> list[EncodedScene]:
+    return encoded_scenes(scene_material, OPTIONS, without_appearance(encoders), CLASSES, num_scenes=3, seed=0)
 
 
 def test_a_scene_in_memory_is_what_the_scorer_makes_of_its_file(
@@ -61,14 +61,14 @@ def test_a_snippet_counts_as_inside_from_a_quarter_on() -> None:
 
 
 def test_scenes_are_read_again_and_made_anew_when_anything_differs(
-    library: Library, encoders: Encoders, tmp_path: Path
+    scene_material: SceneMaterial, encoders: Encoders, tmp_path: Path
 ) -> None:
     made: list[int] = []
 
     def compose(seed: int) -> list[EncodedScene]:
         made.clear()
         return encoded_scenes(
-            library,
+            scene_material,
             OPTIONS,
             without_appearance(encoders),
             CLASSES,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avdetect.errors import DataError, UsageError
-from avdetect.training.scenes.library import load_library
+from avdetect.training.scenes.library import SceneMaterial, load_library
 from avdetect.training.scenes.material import fold_of, read_clips, read_sound_files
 
 groups = st.lists(st.tuples(st.sampled_from("abcdefghij"), st.sampled_from(("fight", "normal"))), min_size=1)
@@ -72,9 +72,10 @@ def test_variants_of_a_recording_have_one_origin_and_entries_of_an_archive_each_
 
 
 def test_without_a_quiet_clip_nothing_can_be_composed(material: Path) -> None:
-    clips = [clip for clip in read_clips(material / "clips.jsonl") if clip.label is not None]
+    clips = tuple(clip for clip in read_clips(material / "clips.jsonl") if clip.label is not None)
+    sounds = read_sound_files(material / "sounds.jsonl")
     with pytest.raises(UsageError, match="clips in which nothing happens"):
-        load_library(clips, read_sound_files(material / "sounds.jsonl"), heard_events={"gunshot"})
+        load_library(SceneMaterial(clips, sounds, frozenset({"gunshot"})))
 
 
 def test_clips_that_cannot_be_read_are_all_named(material: Path, tmp_path: Path) -> None:
@@ -86,9 +87,12 @@ def test_clips_that_cannot_be_read_are_all_named(material: Path, tmp_path: Path)
         ),
         "utf-8",
     )
+    sounds = read_sound_files(material / "sounds.jsonl")
     with pytest.raises(DataError, match=r"(?s)2 of 5 .*one\.mp4.*two\.mp4"):
         load_library(
-            read_clips(tmp_path / "clips.jsonl"),
-            read_sound_files(material / "sounds.jsonl"),
-            heard_events={"gunshot"},
+            SceneMaterial(
+                read_clips(tmp_path / "clips.jsonl"),
+                read_sound_files(material / "sounds.jsonl"),
+                frozenset({"gunshot"}),
+            )
         )
