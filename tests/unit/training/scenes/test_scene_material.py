@@ -89,10 +89,4 @@ def test_clips_that_cannot_be_read_are_all_named(material: Path, tmp_path: Path)
     )
     sounds = read_sound_files(material / "sounds.jsonl")
     with pytest.raises(DataError, match=r"(?s)2 of 5 .*one\.mp4.*two\.mp4"):
-        load_library(
-            SceneMaterial(
-                read_clips(tmp_path / "clips.jsonl"),
-                read_sound_files(material / "sounds.jsonl"),
-                frozenset({"gunshot"}),
-            )
-        )
+        load_library(SceneMaterial(read_clips(tmp_path / "clips.jsonl"), sounds, frozenset({"gunshot"})))
