@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from avdetect.serve.store.scores import AnsweredSpan, FeedScores
 
 from avdetect.events.curve import ScoreCurve
 from avdetect.serve.store.material import MARGIN_S, pieces_of
+from avdetect.serve.store.scores import AnsweredSpan, FeedScores
 from avdetect.timebase import Span
 
 HOP_S = 0.5
