@@ -102,7 +102,7 @@ def _piece(
         present=curve.present[rows],
     )
     spans = [
-        (event.label, Span(max(event.span.start_s - origin_s, 0.0), max(event.span.end_s - origin_s, 0.0)))
+        (event.class_name, Span(max(event.span.start_s - origin_s, 0.0), max(event.span.end_s - origin_s, 0.0)))
         for event in events
     ]
     true = tuple(TrueEvent(span, class_name, "audio-visual", ((class_name, span),)) for class_name, span in spans)
