@@ -1,4 +1,4 @@
-"""What export writes and the runtime obeys: the ``manifest.json`` of a bundle.
+"""The ``manifest.json`` of a bundle, which export writes and the runtime obeys.
 
 Every number that the network fixed lives here, so that the runtime has no constant of its own to disagree
 with. What the operator may choose (thresholds, durations) is here as a default only.
@@ -105,7 +105,7 @@ class StateSpec(_Part):
 
     name: str
     shape: tuple[PositiveInt, ...]
-    """Without the leading batch axis."""
+    """Shape without the leading batch axis."""
     dtype: Literal["float32", "bool", "int64"] = "float32"
 
 
@@ -136,7 +136,7 @@ class DetectorSpec(_Part):
 
 
 class EventRule(_Part):
-    """How the event decoder turns the scores of one class into events.
+    """The rule by which the event decoder turns the scores of one class into events.
 
     A score is first smoothed by a centred mean over ``smooth_snippets``. An event opens when the smoothed score
     reaches ``on`` and closes when it falls below ``off``; two events of a class closer than ``merge_gap_s`` become
@@ -167,13 +167,13 @@ class TextSpec(_Part):
     """
 
     name: str
-    """Of the model."""
+    """Name of the model."""
     graph: str
     tokenizer: str
     """File of the tokenizers library."""
     embedding_dim: PositiveInt
     max_tokens: PositiveInt
-    """Of a phrase; more are cut off."""
+    """Longest phrase in tokens; more are cut off."""
 
 
 class AlignmentSpec(_Part):
@@ -196,19 +196,19 @@ class AlignmentSpec(_Part):
     temporal_weight: float
     order_weight: float
     sharpness: float
-    """Of the attention of a phrase to time."""
+    """Sharpness of the attention of a phrase to time."""
     order_spread: Annotated[float, Field(gt=0)] = 0.5
-    """What keeps the agreement of orders small where times or places hardly differ: it is added to the product of their
-    spreads. Bundles made before it was here have the default."""
+    """A term that is added to the product of the spreads of times and places. It keeps the agreement small where
+    they hardly differ. Older bundles have the default."""
     relevance_scale: float
     relevance_bias: float
     """``sigmoid(scale * cosine + bias)`` is the relevance of a snippet to a phrase."""
     prompt_rule: EventRule = Field(default_factory=EventRule)
-    """What makes events of relevance, where nothing better is known."""
+    """The rule that turns relevance into events, where nothing better is known."""
 
 
 class PromptSpec(_Part):
-    """What a class is, in words and in the joint space of sound and text."""
+    """A class in words, and its vector in the joint space of sound and text."""
 
     phrases: Annotated[tuple[str, ...], Field(min_length=1)]
     vector: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
@@ -227,16 +227,16 @@ class ClassSpec(_Part):
 
     name: Annotated[str, Field(min_length=1)]
     anomaly: bool = True
-    """Whether it counts towards the anomaly score, the probability of any event."""
+    """True if it counts towards the anomaly score, the probability of any event."""
     title: str = ""
-    """For people; the name where empty."""
+    """Name for people; where it is empty, ``name`` is shown."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """The log-odds that the detector gives are divided by this, and then ``bias`` is added: what makes of its scores
     probabilities. All three heads alike; of a prompted class, the relevance."""
     bias: float = 0.0
     rule: EventRule = Field(default_factory=EventRule)
     prompt: PromptSpec | None = None
-    """Of a class of words: its score is the relevance of the sound to them, not an output of the detector."""
+    """The prompt of a class of words. Its score is the relevance of the sound to them, no output of the detector."""
 
 
 class Manifest(_Part):
@@ -251,7 +251,7 @@ class Manifest(_Part):
     """One notice for every third-party part, in words."""
     hop_s: Annotated[float, Field(gt=0)]
     classes: tuple[ClassSpec, ...]
-    """Those of the detector, in the order of its outputs, then those of words; none without a detector."""
+    """Classes of the detector, in the order of its outputs, then those of words; none without a detector."""
     visual: VisualSpec | None
     motion: MotionSpec | None
     audio: AudioSpec | None
@@ -260,7 +260,7 @@ class Manifest(_Part):
     text: TextSpec | None = None
     alignment: AlignmentSpec | None = None
     calibration: str = ""
-    """How the rules' thresholds were chosen, in words."""
+    """A sentence about how the rules' thresholds were chosen."""
     provenance: dict[str, Any] = {}
     """Training data, metrics, parity figures, code version."""
     files: tuple[FileEntry, ...]
@@ -272,17 +272,17 @@ class Manifest(_Part):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the scores: the detector's outputs, then prompted classes."""
+        """Names of the classes in the order of the scores: the detector's outputs, then prompted classes."""
         return tuple(spec.name for spec in self.classes)
 
     @property
     def detected_classes(self) -> tuple[ClassSpec, ...]:
-        """In the order of the detector's outputs."""
+        """Classes of the detector, in the order of its outputs."""
         return tuple(spec for spec in self.classes if spec.prompt is None)
 
     @property
     def prompted_classes(self) -> tuple[ClassSpec, ...]:
-        """Those of words, after the detector's."""
+        """Classes of words, after the detector's."""
         return tuple(spec for spec in self.classes if spec.prompt is not None)
 
     @property
@@ -295,7 +295,7 @@ class Manifest(_Part):
 
     @property
     def takes_prompts(self) -> bool:
-        """Whether it understands words; a bundle with prompts put in need not."""
+        """True if it understands words; a bundle with prompts put in need not."""
         return self.text is not None and self.alignment is not None and self.alignment.text_graph is not None
 
     @property
@@ -320,22 +320,22 @@ class Manifest(_Part):
 
     @property
     def left_context_snippets(self) -> int:
-        """How many snippets before ``t`` its scores may depend on."""
+        """Number of snippets before ``t`` that its scores may depend on."""
         return max((part.left_context_snippets for part in self._scoring), default=0)
 
     @property
     def lookahead_snippets(self) -> int:
-        """How many snippets after ``t`` its scores wait for."""
+        """Number of snippets after ``t`` that its scores wait for."""
         return max((part.lookahead_snippets for part in self._scoring), default=0)
 
     @property
     def latency_s(self) -> float:
-        """How long after a snippet's end its scores can be known: the lookahead, compute time apart."""
+        """Time from a snippet's end until its scores can be known: the lookahead, without compute time."""
         return float(self.lookahead_snippets * self.hop)
 
     @property
     def _scoring(self) -> Sequence[DetectorSpec | AlignmentSpec]:
-        """What scores: the alignment only where a class is prompted."""
+        """The parts that score: the alignment only where a class is prompted."""
         parts = (self.detector, self.alignment if self.prompted_classes else None)
         return tuple(part for part in parts if part is not None)
 

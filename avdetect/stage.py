@@ -1,4 +1,4 @@
-"""How every streaming step is joined: push items in, take items out, flush at the end."""
+"""Streaming steps and how they are joined: push items in, take items out, flush at the end."""
 
 from __future__ import annotations
 

@@ -34,5 +34,5 @@ def as_seconds(value: float) -> Fraction:
 
 
 def snippet_span(index: int, hop: Fraction) -> Span:
-    """Where snippet ``index`` lies: ``[index * hop, (index + 1) * hop)``."""
+    """Return the span of snippet ``index``: ``[index * hop, (index + 1) * hop)``."""
     return Span(float(index * hop), float((index + 1) * hop))

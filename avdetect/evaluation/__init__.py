@@ -1,4 +1,4 @@
-"""How good a detector is, and thresholds that keep its false alarms rare. Start reading at ``evaluate.evaluate``.
+"""Evaluation of a detector, and thresholds that keep its false alarms rare. Start reading at ``evaluate.evaluate``.
 
 It needs numpy and no torch. ``docs/metrics.md`` says what each number means.
 """

@@ -1,4 +1,4 @@
-"""What an operator would be told and when, which events that finds, and what it costs at other thresholds."""
+"""Alarms that an operator would get: when, which events they find, and what they cost at other thresholds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Detection:
 
     @staticmethod
     def of(event: Event, known_s: float) -> Detection:
-        """From an event, known from ``known_s`` on."""
+        """Build a detection from an event that is known from ``known_s`` on."""
         return Detection(event.class_name, Span(event.start_s, event.end_s), event.confidence, known_s)
 
 
@@ -112,7 +112,7 @@ _TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class MatchCounts:
-    """How many detections and events there are, and how many of them are pairs."""
+    """Numbers of detections, of events, and of pairs of both."""
 
     num_matched: int = 0
     num_detections: int = 0
@@ -153,7 +153,7 @@ def ious(detections: Sequence[Span], events: Sequence[Span]) -> NDArray[np.float
 
 
 def overlaps(detections: Sequence[Span], events: Sequence[Span]) -> NDArray[np.bool_]:
-    """Whether each pair has any time in common, ``(detections, events)``."""
+    """Tell for each pair whether it has any time in common, ``(detections, events)``."""
     return np.asarray(ious(detections, events) > 0)
 
 
@@ -195,7 +195,7 @@ class OperatingPoint:
 
     threshold: float
     counts: dict[float, MatchCounts]
-    """By the overlap that a match needs."""
+    """Counts by the overlap that a match needs."""
     num_detected: int
     """Events that some detection overlaps at all."""
     num_false: int
@@ -203,7 +203,7 @@ class OperatingPoint:
 
 
 def thresholds_for(scores: NDArray[np.floating], count: int) -> list[float]:
-    """Up to ``count`` thresholds, highest first, spread over the upper scores whatever their scale.
+    """Choose at most ``count`` thresholds, highest first, spread over the upper scores whatever their scale.
 
     They are reached by shares of the snippets that go from one snippet to half of them in equal ratios, so that they do
     not change what is found when the scores are put on another scale that keeps their order.

@@ -27,9 +27,9 @@ from avdetect.manifest import ClassSpec, EventRule, Manifest
 from avdetect.timebase import Span
 
 _MIN_POSITIVE_VIDEOS = 3
-"""Of a class, to fit its probabilities."""
+"""Number of positive videos that a class needs to have its probabilities fitted."""
 _PRIOR_EXAMPLES = 1.0
-"""How much the wish for no change weighs."""
+"""Weight of the prior towards no change, in examples."""
 _MIN_SLOPE = 0.05
 _NEVER = 1.0
 """The threshold of a class that cannot be kept quiet."""
@@ -47,14 +47,14 @@ class Calibration:
     fitted: tuple[str, ...]
     """The classes whose probabilities were fitted."""
     normal_hours: float
-    """Of material in which nothing happens."""
+    """Hours of material in which nothing happens."""
     num_false: int
     """Alarms in it, with the new thresholds."""
     num_false_before: int
 
     @property
     def false_per_hour(self) -> float:
-        """With the new thresholds."""
+        """The rate with the new thresholds."""
         return self.num_false / self.normal_hours
 
 
@@ -150,7 +150,7 @@ def _class_log_odds(curve: ScoreCurve, name: str) -> NDArray[np.float64]:
 
 
 def _snippets_inside(curve: ScoreCurve, spans: Sequence[Span]) -> NDArray[np.bool_]:
-    """Whether the middle of each snippet lies in one of ``spans``."""
+    """Tell for each snippet whether its middle lies in one of ``spans``."""
     return frames_inside(spans, (curve.start_s + curve.end_s) / 2)
 
 
@@ -166,7 +166,7 @@ def _refitted(spec: ClassSpec, fits: Mapping[str, tuple[float, float] | None]) -
 
 
 def _from_one_to_other(before: Manifest, after: Manifest) -> Rescaling:
-    """What makes of the scores of ``before`` those of ``after``."""
+    """Return the rescaling from the scores of ``before`` to those of ``after``."""
     old, new = Rescaling.of(before.classes), Rescaling.of(after.classes)
     slope = new.slope / old.slope
     return Rescaling(slope, new.bias - slope * old.bias)

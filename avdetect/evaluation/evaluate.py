@@ -1,4 +1,4 @@
-"""How good a detector is on videos whose events are known: START READING HERE.
+"""Evaluation of a detector on videos whose events are known: START READING HERE.
 
     avdetect/labels                         what happens in the videos
     frame_metrics.py: frames, ranking       how well scores rank frames and videos
@@ -64,7 +64,7 @@ def pair_with_curves(
 
 
 def _as_known_to(video: LabelledVideo, classes: Sequence[str]) -> LabelledVideo:
-    """For a detector of events that have no name, whatever happens is one."""
+    """Return ``video`` as a detector of unnamed events knows it: whatever happens is one."""
     if UNNAMED_EVENT not in classes or not video.positive:
         return video
     events = video.events

@@ -1,4 +1,4 @@
-"""What the decoder finds against what happens: spans against spans, alarms and their delays."""
+"""Metrics of events: spans against spans, alarms and their delays."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _class_points(videos: Sequence[EvaluatedVideo], rules: Sequence[EventRule], 
 def _decider(
     videos: Sequence[EvaluatedVideo], rules: Sequence[EventRule], wanted: Sequence[str]
 ) -> Callable[[float], list[ScoredSpans]]:
-    """What ``rules`` find of the classes ``wanted``, joined, with another threshold."""
+    """Return a function from a threshold to what ``rules`` find of the classes ``wanted``, joined."""
 
     def decide(threshold: float) -> list[ScoredSpans]:
         changed = RuleOverrides(threshold=threshold, classes=tuple(wanted)).apply(rules, videos[0].curve.classes)
@@ -166,7 +166,7 @@ def _false(video: EvaluatedVideo) -> list[Alarm]:
 
 
 def _delays_s(video: EvaluatedVideo) -> list[float]:
-    """Of each event that an alarm overlaps."""
+    """Return the delay of each event that an alarm overlaps."""
     touching = overlaps([alarm.span for alarm in video.alarms], _event_spans(video))
     return [
         max(min(video.alarms[row].known_s for row in np.flatnonzero(column)) - event.span.start_s, 0.0)
@@ -195,7 +195,7 @@ def missed_events(videos: Sequence[EvaluatedVideo]) -> tuple[Missed, ...]:
 
 
 def hours_of(videos: Iterable[EvaluatedVideo]) -> float:
-    """How much material that is."""
+    """Return the total length of ``videos`` in hours."""
     return sum(video.duration_s for video in videos) / _SECONDS_PER_HOUR
 
 

@@ -1,4 +1,4 @@
-"""How well scores rank, without any threshold: frames against frames, videos against videos, and PSDS."""
+"""Metrics that need no threshold: ranking of frames, ranking of videos, and PSDS."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class FrameTable:
 
     @property
     def inside_any(self) -> NDArray[np.bool_]:
-        """Whether a frame lies in any event."""
+        """For each frame, whether it lies in any event."""
         return np.asarray(np.any([self.inside[name] for name in MODALITIES], axis=0))
 
     def of_modality(self, modality: str) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
-        """Which frames lie in an event of ``modality``, and the anomaly score; frames in other events left out."""
+        """Return which frames lie in an event of ``modality``, and the anomaly score; leave out other events."""
         kept = ~np.any([self.inside[name] for name in MODALITIES if name != modality], axis=0)
         return self.inside[modality][kept], self.anomaly[kept]
 
@@ -85,7 +85,7 @@ def _joined(parts: Iterable[NDArray[Scalar]]) -> NDArray[Scalar]:
 
 
 def measure_frames(table: FrameTable, shared: Sequence[str]) -> FrameMetrics:
-    """How well frames are ranked, for the classes ``shared`` by the detector and the material."""
+    """Measure the ranking of frames, for the classes ``shared`` by the detector and the material."""
     classes = {name: rank(table.inside_class[name], table.scores[:, table.classes.index(name)]) for name in shared}
     return FrameMetrics(
         anomaly=rank(table.inside_any, table.anomaly),
@@ -96,7 +96,7 @@ def measure_frames(table: FrameTable, shared: Sequence[str]) -> FrameMetrics:
 
 
 def precision_recall_curves(table: FrameTable) -> dict[str, PrecisionRecall]:
-    """Of the anomaly score: against any event, under ``any``, and against those of each modality that occurs."""
+    """Return the curves of the anomaly score: against any event, under ``any``, and against those of each modality."""
     curves = {"any": precision_recall(table.inside_any, table.anomaly)}
     for name in MODALITIES:
         if table.inside[name].any():
@@ -105,7 +105,7 @@ def precision_recall_curves(table: FrameTable) -> dict[str, PrecisionRecall]:
 
 
 def measure_videos(videos: Sequence[EvaluatedVideo], shared: Sequence[str]) -> VideoMetrics:
-    """How well videos are ranked by their highest score."""
+    """Measure the ranking of videos by their highest score."""
     highest = np.array([video.curve.scores.max(axis=0) for video in videos])
     anomaly = np.array([video.curve.anomaly.max() for video in videos])
     positive = np.array([video.truth.positive for video in videos])

@@ -109,7 +109,7 @@ def _charts(evaluation: Evaluation) -> list[str]:
 
 
 def _thinned(curve: PrecisionRecall) -> list[tuple[float, float]]:
-    """As many points as a chart can show, evenly spread over the recall."""
+    """Choose as many points as a chart can show, evenly spread over the recall."""
     wanted = np.linspace(0.0, 1.0, _MAX_CURVE_POINTS)
     picked = np.unique(np.minimum(np.searchsorted(curve.recall, wanted), len(curve.recall) - 1))
     return list(zip(curve.recall[picked].tolist(), curve.precision[picked].tolist(), strict=True))

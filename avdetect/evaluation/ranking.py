@@ -13,7 +13,7 @@ from avdetect.timebase import Span
 
 
 def frame_times(duration_s: float, fps: float) -> NDArray[np.float64]:
-    """When each frame starts, ``(frames,)``."""
+    """Return the start of each frame, ``(frames,)``."""
     return np.arange(round(duration_s * fps)) / fps
 
 
@@ -39,7 +39,7 @@ def frame_scores(
 
 
 def frames_inside(spans: Iterable[Span], times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each frame lies in one of ``spans`` (half-open), ``(F,)``."""
+    """Tell for each frame whether it lies in one of ``spans`` (half-open), ``(F,)``."""
     inside = np.zeros(len(times_s), np.bool_)
     for span in spans:
         first, last = np.searchsorted(times_s, (span.start_s - 1e-9, span.end_s - 1e-9))
@@ -59,7 +59,7 @@ class PrecisionRecall:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How well one score ranks; NaN where it cannot be said."""
+    """Ranking metrics of one score; NaN where they are undefined."""
 
     average_precision: float
     roc_auc: float

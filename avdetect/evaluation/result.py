@@ -1,4 +1,4 @@
-"""What an evaluation gives, and its JSON document. Numbers that cannot be said are NaN, and null in the document.
+"""The result of an evaluation, and its JSON document. Undefined numbers are NaN, and null in the document.
 
 ``docs/metrics.md`` defines them all. Within a major version of ``SCHEMA_VERSION`` fields are added, never changed.
 """
@@ -26,17 +26,17 @@ class EvaluatedVideo:
     curve: ScoreCurve
     detections: tuple[Detection, ...]
     alarms: tuple[Alarm, ...]
-    """Of the classes that count as anomaly."""
+    """Alarms of the classes that count as anomaly."""
 
     @property
     def duration_s(self) -> float:
-        """As the manifest says, else as far as it was scored."""
+        """The duration in the list, or else the length that was scored."""
         return float(self.curve.end_s[-1]) if self.truth.duration_s is None else self.truth.duration_s
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What was evaluated on."""
+    """The material of an evaluation."""
 
     num_videos: int
     num_positive: int
@@ -46,7 +46,7 @@ class Material:
     hours: float
     hours_with_times: float
     normal_hours: float
-    """Of videos in which nothing happens."""
+    """Hours of videos in which nothing happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class EventMetrics:
 
 @dataclass(frozen=True, slots=True)
 class AlarmMetrics:
-    """What an operator would live with, at the bundle's thresholds."""
+    """Rates and delays of alarms at the bundle's thresholds, as an operator would meet them."""
 
     false_per_hour: float
     """Alarms that overlap no event, per hour of all material whose events are known."""
@@ -100,7 +100,7 @@ class AlarmMetrics:
     detected_share: float
     """The share of events that some alarm overlaps."""
     median_delay_s: float
-    """From the start of such an event to the moment the alarm is known; an alarm that is known already has none."""
+    """Median delay from the start of such an event to the moment the alarm is known; 0 for an alarm known already."""
     p90_delay_s: float
 
 
@@ -121,7 +121,7 @@ class Missed:
     path: Path
     event: TrueEvent
     highest_score: float
-    """Of the anomaly score while it lasted."""
+    """Highest anomaly score while the event lasted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How well sound and text are aligned: answers to questions, retrieval, order, localisation, classes.
+"""Metrics of the alignment of sound and text: questions, retrieval, order, localisation, classes.
 
 Everything here takes numbers and knows nothing of the network that made them.
 """
@@ -20,7 +20,7 @@ from avdetect.manifest import EventRule
 from avdetect.timebase import Span
 
 _OFF_SHARE = 0.7
-"""Of the level at which a result opens, where it closes: as in the detector's rules."""
+"""Ratio of the closing level of a result to its opening level, as in the detector's rules."""
 _LEVELS_PER_ONE = 1000
 
 
@@ -31,7 +31,7 @@ class AskedTrack:
     curve: ScoreCurve
     """A class for each phrase."""
     heard: tuple[tuple[Span, ...] | None, ...]
-    """Where each phrase is heard: empty where it is not, None where that is not known."""
+    """Spans in which each phrase is heard: empty where it is not, None where that is not known."""
 
     def __post_init__(self) -> None:
         if len(self.heard) != len(self.curve.classes):
@@ -40,12 +40,12 @@ class AskedTrack:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """How many of the pairs of a phrase and a recording are answered well."""
+    """Counts of the pairs of a phrase and a recording that are answered well."""
 
     quiet_share: float
-    """Of the pairs in which the phrase is not heard, how many have no result; NaN without any."""
+    """Share of the pairs without the phrase that have no result; NaN without any."""
     found_share: float
-    """Of the pairs in which it is heard, how many have a result that overlaps with it; NaN without any."""
+    """Share of the pairs with the phrase that have a result overlapping with it; NaN without any."""
     num_absent: int
     num_heard: int
 
@@ -101,7 +101,7 @@ def quiet_level(tracks: Sequence[AskedTrack], share: float) -> float:
 
 
 def _highest_where_absent(track: AskedTrack) -> NDArray[np.float64]:
-    """Of every phrase that is not heard, its highest relevance: ``(phrases,)``."""
+    """Return the highest relevance of every phrase that is not heard, ``(phrases,)``."""
     columns = [column for column, heard in enumerate(track.heard) if heard == ()]
     return np.asarray(track.curve.scores[:, columns].max(axis=0, initial=0.0), np.float64)
 
@@ -129,7 +129,7 @@ class PhraseCurve:
     """A phrase, how relevant each snippet of a track is to it, and where it is heard."""
 
     start_s: NDArray[np.float64]
-    """Of the snippets, ``(T,)``, rising."""
+    """Starts of the snippets, ``(T,)``, rising."""
     relevance: NDArray[np.float32]
     """``(T,)``."""
     duration_s: float
@@ -139,12 +139,12 @@ class PhraseCurve:
 
 @dataclass(frozen=True, slots=True)
 class Localisation:
-    """How well relevance curves rank what is heard above what is not."""
+    """Ranking metrics of relevance curves: what is heard against what is not."""
 
     mean_average_precision: float
     """The mean over phrases of the AP inside their track."""
     pooled_average_precision: float
-    """Of all frames of all curves together: one threshold must do for all phrases."""
+    """AP of all frames of all curves together: one threshold must do for all phrases."""
     chance: float
     """The share of frames in which the phrase is heard: the AP of curves that know nothing."""
     num_phrases: int
@@ -152,7 +152,7 @@ class Localisation:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """Which of the prompted classes fits a sound best."""
+    """Accuracy of choosing the prompted class that fits a sound best."""
 
     accuracy: float
     by_class: dict[str, float]
@@ -170,7 +170,7 @@ class TextEvaluation:
     num_twins: int
     localisation: Localisation | None
     asking: dict[str, Answers]
-    """What comes of asking every recording for every phrase, by kind of phrase."""
+    """Answers to asking every recording for every phrase, by kind of phrase."""
     classification: Classification | None
 
 
@@ -199,7 +199,7 @@ def order_accuracy(right: NDArray[np.floating], twins: NDArray[np.floating]) -> 
 
 
 def localisation(curves: Sequence[PhraseCurve]) -> Localisation:
-    """Of the curves of phrases that are heard; the others count in the pooled AP alone."""
+    """Measure the curves of phrases that are heard; the others count only in the pooled AP."""
     precisions, scores, truths = [], [], []
     for curve in curves:
         times_s = frame_times(curve.duration_s, CURVE_FPS)

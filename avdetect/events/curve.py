@@ -33,7 +33,7 @@ class ScoreCurve:
     """The file or URL they are of."""
     classes: tuple[str, ...]
     anomaly_classes: tuple[bool, ...]
-    """Which classes count towards ``anomaly``."""
+    """For each class, whether it counts towards ``anomaly``."""
     start_s: NDArray[np.float64]
     """``(N,)``, seconds from the grid's origin."""
     end_s: NDArray[np.float64]
@@ -45,7 +45,7 @@ class ScoreCurve:
     visual_scores: NDArray[np.float32]
     """Seen alone, ``(N, C)``."""
     present: NDArray[np.bool_]
-    """Whether there was sound, and a picture, ``(N, 2)``."""
+    """For each snippet, whether it has sound and whether it has a picture, ``(N, 2)``."""
 
     @property
     def anomaly(self) -> NDArray[np.float32]:
@@ -103,7 +103,7 @@ class CurveBuilder:
 
 
 _MAX_LOG_ODDS = 30.0
-"""Beyond what float32 probabilities below one can say (17)."""
+"""A limit beyond the log-odds of any float32 probability below one (17)."""
 
 
 def log_odds(probability: NDArray[np.floating]) -> NDArray[np.float64]:

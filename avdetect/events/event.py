@@ -1,4 +1,4 @@
-"""What the detector says of a snippet, what the event decoder makes of it, and how events look in documents.
+"""Scores of snippets, events, and the records of events in documents.
 
 ``Event``, ``FeedEvent`` and ``FeedGap`` are the values that the program works with. In documents the fields of an event
 are those of ``EventRecord``, whoever writes it and wherever it is read again; live feeds, their store, sinks and page
@@ -31,9 +31,9 @@ class SnippetScore:
     scores: NDArray[np.float32]
     """Fused."""
     audio_scores: NDArray[np.float32]
-    """From what was heard alone; zeros where there was no sound."""
+    """The scores by sound alone; zeros where there was no sound."""
     visual_scores: NDArray[np.float32]
-    """From what was seen alone; zeros where there was no picture."""
+    """The scores by picture alone; zeros where there was no picture."""
     audio_present: bool
     visual_present: bool
 
@@ -48,9 +48,9 @@ class Event:
     peak_s: float
     """Middle of the snippet with the highest smoothed score."""
     confidence: float
-    """That score."""
+    """The highest smoothed score."""
     modality: Modality
-    """What carried it."""
+    """The modality that carried the event."""
 
 
 EventStage = Literal["opened", "updated", "closed"]
@@ -58,7 +58,7 @@ EventStage = Literal["opened", "updated", "closed"]
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """What is known of an event of a live feed at one moment.
+    """The state of an event of a live feed at one moment.
 
     An event is reported once as ``opened``, any number of times as ``updated``, and once as ``closed``.
     """
@@ -72,10 +72,10 @@ class FeedEvent:
     started_at: datetime
     """UTC, like all that follow."""
     ended_at: datetime
-    """As far as it has come, while the event is open."""
+    """The end so far, while the event is open."""
     peak_at: datetime
     interrupted: bool = False
-    """Whether it was closed because the feed was lost: it may have gone on unseen."""
+    """True if the event was closed because the feed was lost: it may have gone on unseen."""
     clip: str | None = None
     """File name of the clip, once there is one."""
     thumbnail: str | None = None
@@ -101,7 +101,7 @@ class FeedGap:
     ended_at: datetime | None = None
     """``None`` while it lasts."""
     num_dropped_snippets: int = 0
-    """Where the machine fell behind."""
+    """Number of snippets that were dropped because the machine fell behind."""
 
     def as_dict(self) -> dict[str, Any]:
         """Its record, for JSON."""
@@ -129,7 +129,7 @@ Instant = Annotated[datetime, PlainSerializer(_iso, when_used="json")]
 
 
 class Record(BaseModel):
-    """What all documents have in common: they cannot be changed, and fields of later versions are ignored."""
+    """The base of all documents. They cannot be changed, and fields of later versions are ignored."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -12,7 +12,7 @@ from avdetect.manifest import EventRule, Manifest, Probability, Seconds
 
 
 class RuleOverrides(BaseModel):
-    """What an operator may choose of the event decoder; ``None`` leaves what the bundle says.
+    """Settings of the event decoder that an operator may choose; ``None`` leaves the bundle's value.
 
     A feed in the service's configuration has these very fields; the commands' options are named after them.
     """
@@ -33,11 +33,11 @@ class RuleOverrides(BaseModel):
     merge_gap_s: Seconds | None = None
     """Events of a class that are closer than this become one."""
     cooldown_s: Seconds | None = None
-    """After an event, another one of its class opens only this much later."""
+    """The shortest time from the end of an event to the next one of its class."""
 
     @staticmethod
     def parse(**values: object) -> RuleOverrides:
-        """From values that a user gave.
+        """Check values that a user gave.
 
         Raises:
             UsageError: one is out of its range.

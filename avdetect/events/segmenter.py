@@ -242,7 +242,7 @@ def _ends(before: RuleNumbers, after: RuleNumbers | None) -> bool:
 
 
 def _stretches(curve: ScoreCurve) -> Iterator[slice]:
-    """Where the curve's snippets follow each other without a hole."""
+    """Yield the stretches in which the curve's snippets follow each other without a hole."""
     gap_s = curve.start_s[1:] - curve.end_s[:-1]
     if (gap_s < -CONTIGUOUS_WITHIN_S).any():
         raise ValueError(f"{curve.source}: snippets must come in order.")
@@ -283,12 +283,12 @@ def _event(
 
 
 def _modality(audio: float, visual: float) -> Modality:
-    """What carried an event, from the sums of its audio-only and visual-only scores."""
+    """Return the modality of an event, given the sums of its audio-only and visual-only scores."""
     if min(audio, visual) >= BOTH_RATIO * max(audio, visual):
         return "both"
     return "audio" if audio > visual else "visual"
 
 
 def _by_start(events: Iterable[Event]) -> list[Event]:
-    """In the order of their start, those that start together by their label."""
+    """Sort events by their start, and by class where they start together."""
     return sorted(events, key=lambda event: (event.start_s, event.class_name))

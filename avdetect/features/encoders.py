@@ -32,13 +32,13 @@ class EncoderSessions:
 
     @property
     def sees(self) -> bool:
-        """Whether any of them looks at pictures."""
+        """True if any of the encoders looks at pictures."""
         return self.visual is not None or self.motion is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SnippetEmbedding:
-    """What the detector sees of one snippet; an absent modality is all zeros."""
+    """The input of the detector for one snippet; an absent modality is all zeros."""
 
     index: int
     span: Span

@@ -38,7 +38,7 @@ _SAMPLES_PER_CHUNK_S = 1
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a source has been read."""
+    """The progress of reading a source."""
 
     done_s: float
     """Media time encoded so far."""
@@ -50,22 +50,22 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class EncodingOptions:
-    """Which part of a source is encoded, and at what cost."""
+    """The part of a source to encode, and the resources to use."""
 
     audio_track: int | None = None
-    """Which of several sound tracks to hear, counted from 0; ``None`` for the one that a player would choose."""
+    """The sound track to hear, counted from 0; ``None`` for the one that a player would choose."""
     start_s: float = 0.0
-    """Where to begin, in seconds from the start of the source."""
+    """The beginning, in seconds from the start of the source."""
     duration_s: float | None = None
-    """How much to encode; ``None`` for all."""
+    """The length of the part; ``None`` for all."""
     decoder_threads: int = 1
     """Number of threads that decode pictures."""
     batch_snippets: int = 8
-    """How many snippets the encoders take at once. It has no effect on the embeddings."""
+    """Number of snippets that the encoders take at once. It has no effect on the embeddings."""
     fixed_batch: bool = False
     """Fill the last batch up with zeros, so that a GPU sees one shape only."""
     snippets_ahead: int = 16
-    """How many snippets may wait between two threads. A snippet is about 0.2 MB, or 64 kB without pictures."""
+    """Number of snippets that may wait between two threads. One takes about 0.2 MB, or 64 kB without pictures."""
 
     def __post_init__(self) -> None:
         if not self.start_s >= 0:
@@ -119,12 +119,12 @@ class EmbeddingStream(Iterator[SnippetEmbedding]):
 
     @property
     def info(self) -> MediaInfo:
-        """What the container says of itself."""
+        """The container's own description."""
         return self._media.info
 
     @property
     def notes(self) -> tuple[MediaNote, ...]:
-        """What the user should know, as far as it has been found out."""
+        """Notes for the user that have been found so far."""
         return (*self._media.notes, *self._assembler.notes)
 
     def __next__(self) -> SnippetEmbedding:
@@ -201,7 +201,7 @@ class Samples:
             yield AudioChunk(Fraction(start, self._rate_hz), self._samples[start : start + step])
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: no file is open."""
 
     def __enter__(self) -> Self:
         return self
@@ -228,7 +228,7 @@ class _Reporter:
 
 
 def _expected_s(info: MediaInfo, options: EncodingOptions) -> float | None:
-    """How much there is to encode, as far as the container tells."""
+    """Return how many seconds there are to encode, as far as the container tells."""
     if info.duration_s is None:
         return options.duration_s
     rest_s = max(info.duration_s - options.start_s, 0.0)

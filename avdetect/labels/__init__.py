@@ -1,1 +1,1 @@
-"""What is known of videos: which classes they hold, and when. Start with ``manifest.py``."""
+"""Lists of videos and what is known of them: their classes, and when events happen. Start with ``video_list.py``."""

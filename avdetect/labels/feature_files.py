@@ -27,9 +27,9 @@ from avdetect.timebase import Span
 FRAME_RATE_HZ = 24
 FRAMES_PER_SNIPPET = 16
 FEATURE_HOP_S = float(Fraction(FRAMES_PER_SNIPPET, FRAME_RATE_HZ))
-"""From snippet to snippet."""
+"""Seconds from snippet to snippet."""
 MAX_MISMATCH_SNIPPETS = 16
-"""How much longer one modality's features of a video may be than the other's; both are cut to the shorter."""
+"""Largest allowed difference in length between a video's two modalities; both are cut to the shorter."""
 
 _VISUAL_NAME = re.compile(r"(?P<video>.+_label_(?P<codes>[A-Z0-9-]+))__(?P<crop>\d+)\.npy")
 _AUDIO_ENDING = "__vggish.npy"

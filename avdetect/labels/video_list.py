@@ -145,11 +145,11 @@ Row = TypeVar("Row", bound=BaseModel)
 
 _MAX_FAULTS_SHOWN = 50
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
-"""What tables are written with where the comma is a decimal sign, or where they come from the clipboard."""
+"""Separators of tables from countries with a decimal comma, or from the clipboard."""
 
 
 def json_lines(path: Path, faults: Faults) -> Iterator[tuple[str, Any]]:
-    """Where each line that is not empty stands, and the value in it."""
+    """Yield the place and the value of each line that is not empty."""
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if line.strip():
             where = f"{path.name}, line {number}"
@@ -162,7 +162,7 @@ def json_lines(path: Path, faults: Faults) -> Iterator[tuple[str, Any]]:
 def csv_lines(
     path: Path, faults: Faults, *, check_columns: Callable[[set[str]], str | None] | None = None
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Where each row stands, and its fields by column.
+    """Yield the place of each row, and its fields by column.
 
     Args:
         path: the table.

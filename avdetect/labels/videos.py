@@ -12,7 +12,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from avdetect.timebase import Span
 
 DEFAULT_FPS = 25.0
-"""Of the frames that frame metrics count, where the manifest does not say."""
+"""Frame rate for frame metrics, where the list does not give one."""
 UNNAMED_EVENT = "event"
 """The class of a video that is said to hold events (label 1), but not which."""
 
@@ -29,7 +29,7 @@ class TrueEvent:
     class_name: str
     modality: TrueModality
     parts: tuple[tuple[str, Span], ...]
-    """Which class lies where: one pair for most events; two for one that is seen as one class and heard as another."""
+    """Classes and their spans: one pair for most events; two for one that is seen as one class and heard as another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +46,33 @@ class LabelledVideo:
     """One video: a bag."""
 
     name: str
-    """As the manifest has it."""
+    """The name in the list."""
     where: str
     """The line that names it, for messages: ``train.csv, line 3``."""
     media: Path | FeatureFiles
     """A file to decode, or features."""
     classes: frozenset[str]
-    """Of its events; empty where there is none, or none has a name."""
+    """The classes of its events; empty where there is no event, or none has a name."""
     positive: bool
-    """Whether anything happens in it."""
+    """True if anything happens in it."""
     split: Split | None = None
     events: tuple[TrueEvent, ...] | None = None
-    """In the order of their start; ``None`` where something happens and nobody knows when."""
+    """The events in the order of their start; ``None`` where something happens and nobody knows when."""
     duration_s: float | None = None
     fps: float = DEFAULT_FPS
 
     @property
     def path(self) -> Path:
-        """Of the video, or of its first features."""
+        """The path of the video, or of its first features."""
         return self.media if isinstance(self.media, Path) else self.media.visual[0]
 
     @property
     def labels(self) -> frozenset[str]:
-        """What to learn of it: its classes, or ``event`` where what happens has no name."""
+        """The classes to learn: its own, or ``event`` where what happens has no name."""
         return self.classes if self.classes or not self.positive else frozenset({UNNAMED_EVENT})
 
     def spans_of(self, label: str) -> list[Span]:
-        """Where ``label`` lies."""
+        """Return the spans of the class ``label``."""
         return [span for event in self.events or () for name, span in event.parts if name == label]
 
 
@@ -133,7 +133,7 @@ class _EventRow(BaseModel):
 
 
 class VideoRow(BaseModel):
-    """What a line says of a video. Other keys may be there: manifests carry much that is of no use here."""
+    """A line about a video. Other keys may be there: lists carry much that is of no use here."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -163,7 +163,7 @@ class VideoRow(BaseModel):
         return self
 
     def _claims(self) -> dict[str, bool | None]:
-        """Whether anything happens, by each of the keys that are there."""
+        """Return what each key says about whether anything happens; ``None`` for a key that is not there."""
         return {
             "class": None if self.class_name is None else self.class_name.lower() not in _NORMAL,
             "classes": None if self.classes is None else bool(self.classes),

@@ -1,4 +1,4 @@
-"""From a question to its answer: what indexes hold is asked at once, the rest is heard first."""
+"""Questions about recordings. Indexed recordings are asked at once, the others are heard first."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class QueryResult:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where it is heard, the best first."""
+        """The places that were found, the best first."""
         return self.answer.places
 
     def as_dict(self, *, avdetect_version: str) -> dict[str, object]:
@@ -130,7 +130,7 @@ def _hear(
     jobs: int,
     listener: BatchListener | None,
 ) -> tuple[Corpus, list[str]]:
-    """What ``sources`` leave behind, and why some leave nothing."""
+    """Hear ``sources``; return a corpus of them, and the errors of those that failed."""
     from avdetect.runtime.hearing import hear_many  # where an index has it all, there is no time to import this
 
     heard: list[tuple[str, SoundTrace, float]] = []
@@ -145,7 +145,7 @@ def _hear(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Material:
-    """What was pointed at."""
+    """The recordings that the user named."""
 
     corpora: tuple[Corpus, ...]
     """Heard already."""
@@ -191,7 +191,7 @@ class _Indexes:
         self._by_folder: dict[str, SoundIndex | None] = {}
 
     def above(self, source: str) -> SoundIndex | None:
-        """Of a file."""
+        """The index for a file, if there is one."""
         return self._of(os.path.dirname(os.path.abspath(source)))  # noqa: PTH100, PTH120
 
     def _of(self, folder: str) -> SoundIndex | None:

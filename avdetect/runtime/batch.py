@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from avdetect.features.encoding import Progress
 
 _STOPPING_S = 3.0
-"""How long an interrupted program waits for its threads."""
+"""The time for which an interrupted program waits for its threads."""
 
 T = TypeVar("T")
 Work = Callable[[str], T]
-"""What becomes of a source."""
+"""A function from a source to its result."""
 Failed = Callable[[str, str], T]
-"""The same of one that failed, and why."""
+"""A function from a source that failed, and the reason, to its result."""
 
 
 class BatchListener:
@@ -76,7 +76,7 @@ def attempt(work: Work[T], failed: Failed[T], source: str) -> T:
 def in_order(
     sources: Sequence[str], work: Work[T], failed: Failed[T], *, jobs: int, cancel: threading.Event
 ) -> Iterator[T]:
-    """What becomes of ``sources``, in their order, as soon as it and all before it is there.
+    """Yield the results of ``sources`` in their order, each as soon as it and all before it are there.
 
     Args:
         sources: what to work on.

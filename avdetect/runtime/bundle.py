@@ -27,9 +27,9 @@ class Bundle:
     path: Path
     manifest: Manifest
     provider: Provider
-    """Where the graphs run."""
+    """The execution provider that runs the graphs."""
     notes: tuple[str, ...]
-    """What the user should know of how it was loaded."""
+    """Notes for the user about loading it."""
     detector_session: onnxruntime.InferenceSession | None
     """``None`` where the bundle holds encoders alone, and was opened for them."""
     visual: onnxruntime.InferenceSession | None
@@ -37,7 +37,7 @@ class Bundle:
     motion: onnxruntime.InferenceSession | None
     audio: onnxruntime.InferenceSession | None
     alignment: SoundModel | None
-    """What compares sound with prompts; ``None`` where no class is prompted."""
+    """The model that compares sound with prompts; ``None`` where no class is prompted."""
 
     @property
     def name(self) -> str:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _BATCH_SNIPPETS = 16
 _CHUNK_SNIPPETS = 64
-"""Of the alignment."""
+"""Number of snippets that the alignment takes at once."""
 _SNIPPETS_AHEAD = 64
-"""Between two threads; without pictures a snippet is 64 kB."""
+"""Number of snippets that may wait between two threads; one takes 64 kB without pictures."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,9 +44,9 @@ class Heard:
     """A recording, heard."""
 
     trace: SoundTrace
-    """Of no snippets where it has no sound."""
+    """The trace; it has no snippets where the recording has no sound."""
     end_s: float
-    """When the last snippet ends, seconds from the grid's origin."""
+    """The end of the last snippet, in seconds from the grid's origin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +57,7 @@ class Ears:
     audio: onnxruntime.InferenceSession
     sound: SoundModel
     notes: tuple[str, ...]
-    """What the user should know of how it was loaded."""
+    """Notes for the user about loading it."""
     is_cpu: bool
 
     @staticmethod
@@ -224,22 +224,22 @@ def hear_many(
 
 @dataclass(frozen=True, slots=True)
 class IndexUpdate:
-    """What became of an index."""
+    """The result of making or updating an index."""
 
     folder: Path
     num_files: int
-    """How many files were looked at."""
+    """Number of files that were looked at."""
     num_heard: int
     num_kept: int
-    """How many recordings it held already, as they are now."""
+    """Number of recordings that it already held in their present state."""
     num_dropped: int
-    """How many recordings are no longer there."""
+    """Number of recordings that are no longer there."""
     heard_s: float
-    """How long those that were heard are together."""
+    """Total length of the recordings that were heard."""
     elapsed_s: float
     """Wall-clock time."""
     errors: tuple[str, ...]
-    """Why some files could not be heard."""
+    """The reasons for which some files could not be heard."""
 
 
 def index(
@@ -301,7 +301,7 @@ def index(
 
 
 def _place(paths: Sequence[str], folder: Path | str | None) -> Path:
-    """Where the index goes."""
+    """Return the folder of the index."""
     if folder is not None:
         return Path(folder)
     if len(paths) == 1 and kind_of(Path(paths[0])) == "folder":
@@ -310,7 +310,7 @@ def _place(paths: Sequence[str], folder: Path | str | None) -> Path:
 
 
 def _is_known(source: str, writer: IndexWriter) -> bool:
-    """Whether the index has it as it is now; a file that is not there is not known, and says why when it is heard."""
+    """Tell whether the index holds the file in its present state. A missing file is not known; hearing it says why."""
     try:
         return writer.holds(source, Stamp.of(source))
     except OSError:

@@ -36,7 +36,7 @@ from avdetect.stage import through
 
 @dataclass(frozen=True, slots=True)
 class ScoreStats:
-    """What scoring cost."""
+    """The cost of scoring."""
 
     elapsed_s: float
     """Wall-clock time from opening the source to its last event."""
@@ -48,7 +48,7 @@ class ScoreStats:
 
     @property
     def speed(self) -> float:
-        """In times real time."""
+        """Speed as a multiple of real time."""
         return self.media_s / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
 
@@ -60,7 +60,7 @@ class ScoreResult:
     media: MediaInfo
     curve: ScoreCurve
     events: tuple[Event, ...]
-    """In the order of their start."""
+    """The events, in the order of their start."""
     notes: tuple[MediaNote, ...]
     """Warnings: damage, gaps, missing streams."""
     stats: ScoreStats
@@ -74,18 +74,18 @@ _MAX_DECODER_THREADS = 16
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """What the operator chooses for one source."""
+    """Options for scoring one source."""
 
     audio_track: int | None = None
-    """Which of several sound tracks to hear, from 0; ``None`` for the one a player would choose."""
+    """The sound track to hear, counted from 0; ``None`` for the one that a player would choose."""
     start_s: float = 0.0
-    """Where to begin, in seconds from the start of the source."""
+    """The beginning, in seconds from the start of the source."""
     duration_s: float | None = None
-    """How much to score; ``None`` for all."""
+    """The length of the part to score; ``None`` for all."""
     decoder_threads: int = 0
-    """For the picture; 0 for three per processor: decoding goes on while pictures are taken from the decoder."""
+    """Number of threads that decode pictures; 0 for three per processor."""
     batch_snippets: int = 4
-    """How many snippets the encoders take at once. No effect on the scores."""
+    """Number of snippets that the encoders take at once. It has no effect on the scores."""
 
     def __post_init__(self) -> None:
         if not self.start_s >= 0:
@@ -98,7 +98,7 @@ class ScoreOptions:
             raise UsageError(f"batch_snippets must be at least 1, got {self.batch_snippets}.")
 
     def encoding(self, bundle: Bundle) -> EncodingOptions:
-        """What of them is about the embeddings, with ``bundle``'s own needs."""
+        """Return the options for encoding with ``bundle``."""
         return EncodingOptions(
             audio_track=self.audio_track,
             start_s=self.start_s,
@@ -137,12 +137,12 @@ class ScoreStream(Iterator[SnippetScore]):
 
     @property
     def media(self) -> MediaInfo:
-        """What the container says of itself."""
+        """The container's own description."""
         return self._embeddings.info
 
     @property
     def notes(self) -> tuple[MediaNote, ...]:
-        """What the user should know, as far as it has been found out."""
+        """Notes for the user that have been found so far."""
         return (*(MediaNote("provider", text) for text in self.bundle.notes), *self._embeddings.notes)
 
     def __next__(self) -> SnippetScore:

@@ -23,19 +23,19 @@ from avdetect.text.phrases import split_phrases
 from avdetect.text.scoring import SoundTrace, relevance
 
 _DECIMALS = 6
-"""Of a vector's numbers: more than the scores show."""
+"""Number of decimals of a vector's numbers; more than the scores show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What to listen for.
+    """A class that is described in words.
 
     Raises:
         UsageError: it has no name, or a phrase is none: it has no words, or tells of several things in time.
     """
 
     name: str
-    """Of the class."""
+    """The name of the class."""
     phrases: tuple[str, ...]
     """Wordings of the same; what they have in common is looked for."""
 
@@ -90,7 +90,7 @@ def check_new(prompts: Sequence[Prompt], class_names: Sequence[str]) -> None:
 
 
 def check_understands(path: Path, manifest: Manifest) -> None:
-    """Whether the bundle at ``path`` takes prompts, as far as its manifest tells.
+    """Check that the bundle at ``path`` takes prompts, as far as its manifest tells.
 
     Raises:
         BundleError: it has no alignment or no text encoder.

@@ -91,7 +91,7 @@ class StreamingScorer:
             yield score_of(self._unscored.popleft(), fused[row], heard[row], seen[row])
 
     def _absent(self) -> SnippetEmbedding:
-        """Nothing heard and nothing seen: what the detector is told comes after the end."""
+        """Return an absent snippet, which the detector is given after the end of a stream."""
         last = self._unscored[-1] if self._unscored else None
         return SnippetEmbedding(
             index=-1,
@@ -122,18 +122,18 @@ def score_of(
 
 
 _ALIGNMENT_CHUNK_SNIPPETS = 32
-"""Of files."""
+"""Number of snippets that the alignment takes at once, for files."""
 
 
 def scorer_for(bundle: Bundle) -> Stage[SnippetEmbedding, SnippetScore]:
-    """What scores a source from its beginning to its end, in the form that the bundle has."""
+    """Return the scorer for a whole source, in the form that the bundle has."""
     offline = bundle.manifest.require_detector().form == "offline"
     detector = OfflineScorer(bundle) if offline else StreamingScorer(bundle)
     return _with_prompts(detector, bundle, chunk_snippets=_ALIGNMENT_CHUNK_SNIPPETS)
 
 
 def live_scorer_for(bundle: Bundle) -> Stage[SnippetEmbedding, SnippetScore]:
-    """What scores a live feed: each score comes as soon as its lookahead is there.
+    """Return the scorer for a live feed: each score comes as soon as its lookahead is there.
 
     Raises:
         BundleError: the detector has the offline form.
@@ -259,6 +259,6 @@ def _embeddings(audio: NDArray[np.float32], visual: NDArray[np.float32], bundle:
 
 
 def _mean(rows: tuple[SnippetScore, ...]) -> SnippetScore:
-    """Of the scores of a snippet's crops."""
+    """Return the mean of the scores of a snippet's crops."""
     heads = {name: np.mean([getattr(row, name) for row in rows], axis=0) for name in _SCORES}
     return replace(rows[0], **heads)

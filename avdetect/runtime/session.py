@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _CPU = "CPUExecutionProvider"
 _NAMES = {"cpu": _CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 _MAX_THREADS = 4
-"""For one run of a graph: the encoders are too small to keep more busy."""
+"""Number of threads for one run of a graph; the encoders are too small to keep more of them busy."""
 _ERROR_LEVEL = 3  # onnxruntime's log severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where onnxruntime is to run."""
+    """An execution provider and a device for onnxruntime."""
 
     name: str
     """onnxruntime's name of the execution provider."""
@@ -35,7 +35,7 @@ class Provider:
 
     @property
     def is_cpu(self) -> bool:
-        """Whether it is the processor."""
+        """True for the CPU."""
         return self.name == _CPU
 
 
@@ -79,10 +79,10 @@ class OpenedSessions:
     """Sessions of a bundle's graphs, all in the same place."""
 
     sessions: dict[str, onnxruntime.InferenceSession]
-    """By part."""
+    """The sessions by part of the bundle."""
     provider: Provider
     notes: tuple[str, ...]
-    """What the user should know of how they were opened."""
+    """Notes for the user about opening them."""
 
 
 def open_sessions(
@@ -201,7 +201,7 @@ def _preload_cuda_libraries() -> None:
 
 @cache
 def _num_gpus() -> int:
-    """How many NVIDIA GPUs the driver reports; 0 without a driver."""
+    """Return the number of NVIDIA GPUs that the driver reports; 0 without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int(0)

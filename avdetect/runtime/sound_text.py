@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _CHUNK_SNIPPETS = 64
-"""How many snippets of a whole recording the audio graph takes at once."""
+"""Number of snippets of a recording that the audio graph takes at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class SoundModel:
         check_outputs(where, "alignment", self.session, outputs)
 
     def trace(self, audio: NDArray[np.float32], present: NDArray[np.bool_]) -> SoundTrace:
-        """What a whole recording leaves behind.
+        """Compute the trace of a whole recording.
 
         Args:
             audio: the scorer's embeddings, ``(T, audio_dim)``.
@@ -118,7 +118,7 @@ class TextModel:
         return Story(texts, vectors[0], places, whole[0])
 
     def direction(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """What several wordings of the same have in common: the direction of the mean of their phrases' vectors.
+        """Compute the common direction of several wordings of the same: that of the mean of their phrases' vectors.
 
         Returns:
             ``(joint_dim,)``, of unit length.
@@ -163,11 +163,11 @@ class AlignmentModel:
         return self.sound.spec
 
     def trace(self, audio: NDArray[np.float32], present: NDArray[np.bool_]) -> SoundTrace:
-        """As ``SoundModel.trace``."""
+        """See ``SoundModel.trace``."""
         return self.sound.trace(audio, present)
 
     def story(self, text: str) -> Story:
-        """As ``TextModel.story``."""
+        """See ``TextModel.story``."""
         return self.text.story(text)
 
 
@@ -195,7 +195,7 @@ def open_alignment(path: Path | None = None, *, device: str = "auto", num_thread
 
 
 def open_text_model(files: BundleFiles, *, for_few: bool = False) -> TextModel:
-    """What places words in the joint space of a bundle, on the CPU.
+    """Open the model that places words in the joint space of a bundle, on the CPU.
 
     Args:
         files: of the bundle.

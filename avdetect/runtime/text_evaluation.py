@@ -1,4 +1,4 @@
-"""How good an alignment is on a manifest: listens to its recordings, tells it their texts, and counts."""
+"""Evaluation of an alignment on a list of recordings and their texts."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class HeardRecord:
     record: TextRecord
     trace: SoundTrace
     start_s: NDArray[np.float64]
-    """Of the snippets, ``(T,)``."""
+    """Starts of the snippets, ``(T,)``."""
     end_s: NDArray[np.float64]
     """``(T,)``."""
 
     @property
     def duration_s(self) -> float:
-        """To the end of the last snippet; 0 without any."""
+        """The end of the last snippet; 0 without any."""
         return float(self.end_s[-1]) if self.end_s.size else 0.0
 
 
@@ -60,10 +60,10 @@ class Question:
     labels: frozenset[str]
     """Classes of sounds that it fits, or may fit."""
     is_description: bool
-    """Whether it is sure to fit the sounds of this very description alone."""
+    """True if it is sure to fit only the sounds with this very description."""
 
     def heard_in(self, sounds: Sequence[HeardSound]) -> tuple[Span, ...] | None:
-        """Where it is heard; None where that is not known."""
+        """Return where it is heard; None where that is not known."""
         fitting = tuple(
             sound.span
             for sound in sounds
@@ -218,7 +218,7 @@ def _retrieval_scores(tracks: Sequence[HeardRecord], model: AlignmentModel) -> N
 def _twin_scores(
     timed: Sequence[HeardRecord], model: AlignmentModel, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of every track with two sounds that can be told apart: its story told anew, and with the two exchanged."""
+    """For every track with two distinguishable sounds, score its story, and its story with the two exchanged."""
     right: list[float] = []
     twins: list[float] = []
     for one in timed:

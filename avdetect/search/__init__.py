@@ -1,1 +1,1 @@
-"""Where in many recordings something is heard: traces kept on disk, and questions asked of them."""
+"""Search in many recordings: traces kept on disk, and questions asked of them."""

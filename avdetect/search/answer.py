@@ -18,18 +18,18 @@ from avdetect.text.scoring import Story
 
 @dataclass(frozen=True, slots=True)
 class QueryOptions:
-    """What the user chooses."""
+    """Options of a question."""
 
     rule: EventRule
-    """What makes places of relevance. In a passage of a story, one phrase must reach ``on`` and others ``off``."""
+    """The rule that turns relevance into places. In a passage, one phrase must reach ``on`` and others ``off``."""
     top: int = 20
-    """How many places are wanted."""
+    """Number of places that are wanted."""
     in_order: bool = False
-    """Whether the phrases of a story must be heard in its order."""
+    """True if the phrases of a story must be heard in its order."""
     within_s: float = 300.0
-    """How long a passage of a story may be; a longer recording is compared with it in stretches of this length."""
+    """Longest passage of a story; a longer recording is compared with it in stretches of this length."""
     at_least: int | None = None
-    """How many phrases of a story a passage must hold; ``None`` for two thirds of them, but two."""
+    """Number of phrases of a story that a passage must hold; ``None`` for two thirds of them, but at least two."""
 
     def __post_init__(self) -> None:
         if self.top < 1:
@@ -40,7 +40,7 @@ class QueryOptions:
             raise UsageError(f"a passage must hold at least 1 phrase, got {self.at_least}.")
 
     def check(self, story: Story) -> None:
-        """Whether ``story`` can be asked so.
+        """Check that these options fit ``story``.
 
         Raises:
             UsageError: the order of one phrase is asked for, or more phrases than there are.
@@ -55,7 +55,7 @@ class QueryOptions:
             raise UsageError(f"--at-least {self.at_least} is more than the text has phrases: it has {told}.")
 
     def needed(self, story: Story) -> int:
-        """How many phrases of ``story`` a passage must hold."""
+        """Return the number of phrases of ``story`` that a passage must hold."""
         if self.at_least is not None:
             return self.at_least
         told = len(story.texts)
@@ -68,43 +68,43 @@ class HeardPhrase:
 
     text: str
     relevance: float
-    """Of the snippet that it is most heard in; 0 where it is not heard."""
+    """Relevance of the snippet in which it is heard most; 0 where it is not heard."""
     time_s: float | None
     """The middle of that snippet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where what was asked for is heard."""
+    """A stretch of a recording in which the question is heard."""
 
     source: str
     start_s: float
     """Seconds from the grid's origin."""
     end_s: float
     score: float
-    """Of one phrase, its highest smoothed relevance; of a story, the mean relevance of its phrases."""
+    """The highest smoothed relevance of a phrase, or the mean relevance of the phrases of a story."""
     peak_s: float
     """Middle of the most relevant snippet."""
     phrases: tuple[HeardPhrase, ...]
     """All that was asked for, as told."""
     fit: float | None
-    """How well the recording, or the stretch of it around a passage, fits a story as a whole; ``None`` for a phrase."""
+    """Score of a story as a whole against the recording, or the stretch around a passage; ``None`` for a phrase."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found."""
+    """The answer to a question."""
 
     phrases: tuple[str, ...]
-    """What was asked for, as it was understood."""
+    """The phrases of the question, as it was understood."""
     places: tuple[Place, ...]
     """The best first: of a phrase by score, of a story by fit."""
     nearest: Place | None
-    """What came nearest, where nothing was found and there is any sound."""
+    """The nearest place, where nothing was found and there is any sound."""
     num_recordings: int
     """Asked."""
     heard_s: float
-    """How long they are together."""
+    """Their total length."""
 
 
 SCHEMA_VERSION = "1.0"

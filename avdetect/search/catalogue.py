@@ -1,4 +1,4 @@
-"""What an index of sound holds and what made it: its ``index.json``."""
+"""The catalogue of an index of sound, ``index.json``: what the index holds and what made it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CATALOGUE_NAME = "index.json"
 SCHEMA_VERSION = "1.0"
 """``major.minor``: an index of another major version is refused."""
 DATA_TYPE = np.dtype("<f4")
-"""Of the data files."""
+"""Number format of the data files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What heard the recordings: traces of different makers cannot be compared."""
+    """The model that heard the recordings; traces of different makers cannot be compared."""
 
     bundle: str
     """Name and version, for people."""
@@ -36,7 +36,7 @@ class Maker:
 
     @staticmethod
     def of(manifest: Manifest, alignment: AlignmentSpec) -> Maker:
-        """What traces depend on in a bundle: the graphs that hear, and the grid."""
+        """Fingerprint the parts of a bundle that traces depend on: the graphs that hear, and the grid."""
         hashes = {entry.path: entry.sha256 for entry in manifest.files}
         audio = manifest.audio
         parts = {
@@ -54,19 +54,19 @@ class Maker:
         )
 
     def agrees_with(self, other: Maker) -> bool:
-        """Whether both hear the same; bundles of other names may."""
+        """Tell whether both hear the same; bundles of different names may."""
         return replace(self, bundle="") == replace(other, bundle="")
 
 
 class Stamp(NamedTuple):
-    """By what a changed file is known."""
+    """Size and time by which a changed file is recognised."""
 
     size_bytes: int
     modified_ns: int
 
     @classmethod
     def of(cls, path: str | Path) -> Self:
-        """As the file is now.
+        """Return the present stamp of a file.
 
         Raises:
             OSError: it is not there.
@@ -88,7 +88,7 @@ class Entry(NamedTuple):
 
     @property
     def stamp(self) -> Stamp:
-        """Of the file that was heard."""
+        """The stamp of the file that was heard."""
         return Stamp(self.size_bytes, self.modified_ns)
 
 
@@ -98,13 +98,13 @@ class Catalogue:
 
     maker: Maker
     generation: int
-    """Which of the data files is meant; it changes when they are written anew."""
+    """The number of the data files; it changes when they are written anew."""
     columns: Mapping[str, Sequence[Any]]
     """The recordings in the order of their rows: a column for each field of ``Entry``."""
 
     @staticmethod
     def of(maker: Maker, generation: int, entries: Collection[Entry]) -> Catalogue:
-        """From rows."""
+        """Build a catalogue from rows."""
         columns = {name: [entry[at] for entry in entries] for at, name in enumerate(Entry._fields)}
         return Catalogue(maker, generation, columns)
 
@@ -114,7 +114,7 @@ class Catalogue:
 
     @property
     def num_rows(self) -> int:
-        """Of the data files, up to the end of the last recording."""
+        """Number of rows of the data files, up to the end of the last recording."""
         first_rows, num_snippets = self.columns["first_row"], self.columns["num_snippets"]
         return int(first_rows[-1] + num_snippets[-1]) if first_rows else 0
 
@@ -135,7 +135,7 @@ def data_paths(folder: Path, generation: int) -> tuple[Path, Path]:
 
 
 def stored_path(path: str, folder: Path) -> str:
-    """How the index in ``folder`` calls a file or folder."""
+    """Return the name of a file or folder in the index in ``folder``."""
     absolute = os.path.abspath(path)  # noqa: PTH100 - see Stamp
     with suppress(ValueError):  # another drive
         absolute = os.path.relpath(absolute, os.path.abspath(folder))  # noqa: PTH100
@@ -143,7 +143,7 @@ def stored_path(path: str, folder: Path) -> str:
 
 
 def located(path: str, folder: Path) -> str:
-    """Where a file is that the index in ``folder`` calls so: an absolute path."""
+    """Return the absolute path of a file, given its name in the index in ``folder``."""
     return os.path.abspath(os.path.join(folder, path))  # noqa: PTH100, PTH118
 
 

@@ -24,17 +24,17 @@ class Corpus:
     salience: Floats
     """``(R,)``; NaN where there is no sound."""
     sources: Sequence[str]
-    """What they are called, M of them."""
+    """The M names of the recordings."""
     first_rows: NDArray[np.int64]
     """``(M,)``, ascending."""
     num_snippets: NDArray[np.int64]
     """``(M,)``; 0 where there is no sound. The rows of recordings do not overlap."""
     ends_s: NDArray[np.float64]
-    """When their last snippets end, ``(M,)``; all others are as long as the hop."""
+    """Ends of their last snippets, ``(M,)``; all other snippets are as long as the hop."""
 
     @staticmethod
     def of(heard: Iterable[tuple[str, SoundTrace, float]], *, hop: Fraction, joint_dim: int) -> Corpus:
-        """In memory: sources, what they left behind, and when they end."""
+        """Build a corpus in memory from sources, their traces and their ends."""
         sources, traces, ends_s = [], [], []
         for source, trace, end_s in heard:
             sources.append(source)
@@ -65,7 +65,7 @@ class Corpus:
         )
 
     def trace(self, recording: int) -> SoundTrace:
-        """What one of the recordings left behind."""
+        """Return the trace of one of the recordings."""
         first = int(self.first_rows[recording])
         rows = slice(first, first + int(self.num_snippets[recording]))
         salience = np.asarray(self.salience[rows])
@@ -73,7 +73,7 @@ class Corpus:
         return SoundTrace(np.asarray(self.vectors[rows]), np.where(present, salience, np.float32(0)), present)
 
     def times_s(self, recording: int) -> NDArray[np.float64]:
-        """Where the snippets of one of the recordings begin, and the last one ends: ``(T + 1,)``, from its origin."""
+        """Return the starts of a recording's snippets and the end of the last one, ``(T + 1,)``, from its origin."""
         borders = np.arange(self.num_snippets[recording] + 1, dtype=np.float64) * float(self.hop)
         if len(borders) > 1:
             borders[-1] = self.ends_s[recording]
@@ -86,7 +86,7 @@ def marked_salience(trace: SoundTrace) -> Floats:
 
 
 _BLOCK_ROWS = 1 << 16
-"""How many snippets are compared at once; a longer recording, all of it."""
+"""Number of snippets that are compared at once; a longer recording is compared as a whole."""
 
 
 def peaks(corpus: Corpus, phrases: Floats, spec: AlignmentSpec) -> Floats:

@@ -40,11 +40,11 @@ from avdetect.text.scoring import Floats
 from avdetect.timebase import as_seconds
 
 INDEX_NAME = ".avdetect-index"
-"""Of the index inside a folder of media, which hides it from the search for media."""
+"""Name of an index inside a folder of media; the leading dot hides it from the search for media."""
 
 
 def is_index(folder: Path) -> bool:
-    """Whether ``folder`` holds an index."""
+    """Tell whether ``folder`` holds an index."""
     return kind_of(folder / CATALOGUE_NAME) == "file"
 
 
@@ -64,7 +64,7 @@ class SoundIndex:
 
     @property
     def maker(self) -> Maker:
-        """What heard the recordings."""
+        """The model that heard the recordings."""
         return self._catalogue.maker
 
     def corpus(self) -> Corpus:
@@ -81,7 +81,7 @@ class SoundIndex:
         )
 
     def number_of(self, source: str, stamp: Stamp) -> int | None:
-        """Which recording of the corpus ``source`` is, if it was heard as it is now."""
+        """Return the number of ``source`` in the corpus, if it was heard in its present state."""
         columns = self._catalogue.columns
         number = self._numbers.get(stored_path(source, self.folder))
         if number is None or stamp != Stamp(columns["size_bytes"][number], columns["modified_ns"][number]):

@@ -33,7 +33,7 @@ from avdetect.text.scoring import SoundTrace
 _LOCK_NAME = "lock"
 _DATA_PATTERNS = ("vectors-*.f32", "salience-*.f32")
 _SAVED_EVERY_S = 10.0
-"""What an index may lose when the machine stops."""
+"""Longest time whose work an index may lose when the machine stops."""
 
 
 class IndexWriter:
@@ -89,11 +89,11 @@ class IndexWriter:
             self._lock.release()
 
     def __len__(self) -> int:
-        """How many recordings it holds."""
+        """Return the number of recordings."""
         return len(self._entries)
 
     def holds(self, source: str, stamp: Stamp) -> bool:
-        """Whether ``source`` was heard as it is now."""
+        """Tell whether ``source`` was heard in its present state."""
         entry = self._entries.get(stored_path(source, self.folder))
         return entry is not None and entry.stamp == stamp
 

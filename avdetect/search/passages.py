@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from avdetect.errors import UsageError
 
 NOT_HEARD = -1
-"""In place of a snippet."""
+"""Stands in place of a snippet for a phrase that is not heard."""
 
 Gains = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What gains mean: 0 where a phrase is not heard, else its relevance and ``one_more``."""
+    """The meaning of gains: 0 where a phrase is not heard, else its relevance plus ``one_more``."""
 
     groups: Sequence[Sequence[int]]
     """The phrases of each place, in order."""
@@ -78,11 +78,11 @@ class _States:
                 np.maximum(known, value, out=known)
 
     def best(self) -> Gains:
-        """Of what was heard, something of it for sure, ``(windows,)``."""
+        """Return the best values in which something was heard for sure, ``(windows,)``."""
         return np.asarray(np.max([values[1].max(axis=0) for values in self._values], axis=0))
 
     def best_of_one(self) -> tuple[int, int]:
-        """Of a single window: the group that was reached, and which of its phrases were heard."""
+        """Return the group that was reached in a single window, and which of its phrases were heard."""
         reached = [
             (value, group, heard) for group, of in enumerate(self._values) for heard, value in enumerate(of[1, :, 0])
         ]
@@ -91,7 +91,7 @@ class _States:
 
 
 class _Paths:
-    """Of one window: the snippets that led to each state."""
+    """The snippets that led to each state of one window."""
 
     def __init__(self, story: Told) -> None:
         self._story = story
@@ -140,28 +140,28 @@ _MAX_TOGETHER = 8
 
 @dataclass(frozen=True, slots=True)
 class PassageOptions:
-    """What counts as a passage."""
+    """Conditions of a passage."""
 
     sure: float
     """A phrase is heard for sure where its relevance reaches this."""
     threshold: float
-    """Beside one that is, others are heard where theirs reaches this."""
+    """Beside a phrase that is heard for sure, others are heard where their relevance reaches this."""
     window_snippets: int
-    """From its first snippet to its last, both counted."""
+    """Longest passage, from its first snippet to its last, both counted."""
     at_least: int
-    """How many of the phrases it must hold."""
+    """Number of phrases that it must hold."""
     in_order: bool
-    """Whether phrases must be heard in the order of their places: a phrase of a later place in a later snippet."""
+    """True if a phrase of a later place must be heard in a later snippet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Where a story is heard."""
+    """A stretch in which a story is heard."""
 
     snippets: tuple[int, ...]
-    """Of each phrase; ``NOT_HEARD`` where it is not in the passage."""
+    """The snippet of each phrase; ``NOT_HEARD`` where it is not in the passage."""
     relevance: tuple[float, ...]
-    """There; 0 where it is not in the passage."""
+    """The relevance of each phrase there; 0 where it is not in the passage."""
 
     @property
     def first(self) -> int:

@@ -18,7 +18,7 @@ from avdetect.search.passages import NOT_HEARD, Passage, PassageOptions, passage
 from avdetect.text.scoring import Floats, SoundTrace, Story, fit, relevance
 
 _ROUNDING = 1e-4
-"""By which the relevance of one recording may differ from what it was among many."""
+"""Largest difference between the relevance of a recording alone and among many."""
 
 
 def ask(corpora: Sequence[Corpus], story: Story, spec: AlignmentSpec, options: QueryOptions) -> Answer:
@@ -80,7 +80,7 @@ class _Ranking:
 
     corpora: Sequence[Corpus]
     peaks: Floats
-    """Of all their recordings, ``(M, N)``."""
+    """Peaks of all their recordings, ``(M, N)``."""
 
     @staticmethod
     def of(corpora: Sequence[Corpus], story: Story, spec: AlignmentSpec) -> _Ranking:
@@ -89,7 +89,7 @@ class _Ranking:
         return _Ranking(corpora, np.concatenate(found) if found else np.zeros((0, len(story.texts)), np.float32))
 
     def candidates(self, rule: EventRule, needed: int) -> Iterator[_Candidate]:
-        """Those in which a phrase reaches ``on`` and enough of them reach ``off``, the highest bound first."""
+        """Yield recordings in which a phrase reaches ``on`` and enough of them ``off``, the highest bound first."""
         enough = (self.peaks >= rule.off - _ROUNDING).sum(axis=1) >= needed
         enough &= (self.peaks >= rule.on - _ROUNDING).any(axis=1)
         bounds = self.peaks.mean(axis=1)

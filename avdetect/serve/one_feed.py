@@ -22,7 +22,7 @@ from avdetect.serve.feeds.live_feed import FeedSpec
 from avdetect.serve.feeds.supervisor import FeedAddress
 
 FeedReport = FeedEvent | FeedGap | FeedStatus | ClipReady | ScoredSnippet
-"""What becomes known of a feed."""
+"""A report on a feed."""
 
 
 def watch(
@@ -105,7 +105,7 @@ def open_feed(
 
 
 def feed_name(url: str) -> str:
-    """What the feed is called: its address without credentials."""
+    """Return the name of the feed: its address without credentials."""
     return "standard input" if url == "-" else redacted(url)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     MediaStream: TypeAlias = VideoStream | AudioStream
     TimedPacket: TypeAlias = tuple[Fraction, Packet[MediaStream]]
-    """With its decoding time in seconds on the container's clock."""
+    """A packet with its decoding time, in seconds on the container's clock."""
 
 
 _MP4_CODECS = frozenset(
@@ -45,9 +45,9 @@ _INTERLEAVING = Fraction(1)
 _WITHOUT_INDEX = frozenset({"mpegts", "mpeg"})
 """Formats in which FFmpeg finds a time by bisection."""
 _TICKS_PER_SECOND = 1_000_000
-"""Of the container's own times."""
+"""Ticks per second of the container's own times."""
 _MAX_NAME_BYTES = 200
-"""Of a clip's name without its extension; file systems end at 255 and the temporary name is longer."""
+"""Longest name of a clip without its extension; file systems end at 255 and the temporary name is longer."""
 
 
 def cut_clips(
@@ -266,7 +266,7 @@ def _shown(packet: Packet[MediaStream]) -> Fraction:
 
 
 def _is_entry(packet: Packet[MediaStream], first: MediaStream, start: Fraction) -> bool:
-    """Whether a decoder that begins with ``packet`` has the picture (or, in sound alone, the sample) at ``start``."""
+    """Tell whether a decoder that begins with ``packet`` has the picture, or in sound the sample, at ``start``."""
     return packet.stream is first and packet.is_keyframe and _shown(packet) <= start
 
 

@@ -48,16 +48,16 @@ class EventSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EventFormat:
-    """How events look in a text file."""
+    """A text format of events."""
 
     name: str
-    """As on the command line."""
+    """The name on the command line."""
     suffix: str
-    """Of a file of this format, with the dot."""
+    """Suffix of a file of this format, with the dot."""
     holds_many_sources: bool
-    """Whether an event says which source it is of; if not, a file holds the events of one."""
+    """True if an event names its source; if not, a file holds the events of one source."""
     header: str
-    """What the file starts with; there even if no event follows."""
+    """The beginning of the file; it is there even if no event follows."""
     render: Callable[[int, str, Event], str]
     """The text of an event, from its number in the file (from 1), its source and itself."""
 
@@ -130,7 +130,7 @@ def one_line(text: str) -> str:
 
 
 def caption(event: Event) -> str:
-    """For people: ``gunshot 87% (heard)``."""
+    """Describe an event to people: ``gunshot 87% (heard)``."""
     return f"{one_line(event.class_name)} {event.confidence:.0%} ({_CARRIED[event.modality]})"
 
 
@@ -221,7 +221,7 @@ RTTM = EventFormat("rttm", ".rttm", holds_many_sources=True, header="", render=_
 
 
 FORMATS: dict[str, EventFormat] = {form.name: form for form in (JSONL, CSV, SRT, VTT, AUDACITY, RTTM)}
-"""In the order in which help lists them."""
+"""All formats by name, in the order in which help lists them."""
 
 
 def event_format(name: str) -> EventFormat:

@@ -35,11 +35,11 @@ _EXPORT = re.compile(r"^export (?=function)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportEntry:
-    """What the report shows of one source."""
+    """One source in the report."""
 
     curve: ScoreCurve
     events: Sequence[Event]
-    """In the order of their start."""
+    """The events, in the order of their start."""
     media: MediaInfo
     notes: Sequence[MediaNote]
     video: Path | None
@@ -48,7 +48,7 @@ class ReportEntry:
     """Per class whose events are wanted, the probability at which one opens; drawn as a line. The curve of all events
     is the highest of these classes."""
     count: int | None = None
-    """How many events to speak of, where some of them are parts of others; ``None`` for all."""
+    """Number of events to show, where some of them are parts of others; ``None`` for all."""
 
 
 def write_report(
@@ -91,7 +91,7 @@ def _as_script(document: Mapping[str, object]) -> str:
 
 
 def _document(entry: ReportEntry, folder: Path) -> dict[str, object]:
-    """What the page's scripts read of one source (``series.js`` decodes ``scores`` and ``present``)."""
+    """Return the data of one source for the page's scripts (``series.js`` decodes ``scores`` and ``present``)."""
     curve, media = entry.curve, entry.media
     end_s = float(curve.end_s[-1]) if len(curve.end_s) else 0.0
     return {

@@ -57,7 +57,7 @@ class AudioRecord(Record):
 
 
 class MediaRecord(Record):
-    """What the container says of a source."""
+    """The container's description of a source."""
 
     format: str
     duration_s: Annotated[NotNegative | None, Field(description="Null where unknown.")]
@@ -100,7 +100,7 @@ class NoteRecord(Record):
 
 
 class StatsRecord(Record):
-    """What scoring cost."""
+    """The cost of scoring."""
 
     elapsed_s: Annotated[NotNegative, Field(description="Wall-clock time.")]
     media_s: Annotated[NotNegative, Field(description="Media time that was scored.")]

@@ -22,7 +22,7 @@ from avdetect.errors import ScoresError, UsageError
 from avdetect.events.curve import ScoreCurve
 
 COLUMNS = ("video", "start", "end", "anomaly", "audio", "visual")
-"""Before one column per class. Times are in seconds from the grid's origin."""
+"""The columns before one column per class. Times are in seconds from the grid's origin."""
 
 ORDER_TOLERANCE_S = 1e-3
 """A snippet may start this much before the last one ended: times are often rounded to a millisecond."""
@@ -78,7 +78,7 @@ def table_of(curves: Sequence[ScoreCurve]) -> ScoreTable:
 
 
 def column_order(header: Sequence[str], path: object) -> tuple[list[int], list[int]]:
-    """Where the columns of ``COLUMNS`` are in ``header``, and where those of the classes.
+    """Find the positions of ``COLUMNS`` and of the classes in ``header``.
 
     Raises:
         ScoresError: a column is missing or there is no class.

@@ -67,7 +67,7 @@ class SnippetAssembler:
 
     @property
     def notes(self) -> tuple[MediaNote, ...]:
-        """What a user should know of the streams so far."""
+        """Notes for the user about the streams so far."""
         pictures, samples = self._pictures.late, self._sound.late
         if not pictures and not samples:
             return ()
@@ -114,7 +114,7 @@ class SnippetAssembler:
             yield self._release(self._plan.hop)
 
     def _has_passed_next(self) -> bool:
-        """Nothing more can come for the next snippet."""
+        """Tell whether nothing more can come for the next snippet."""
         waits_for_audio = self._waits_for_audio and not self._audio_lags
         waits_for_video = self._waits_for_video and not self._video_lags
         if waits_for_audio and not self._sound.has_passed(self._next_end_sample):
@@ -198,7 +198,7 @@ class SnippetAssembler:
 
 
 def _rgb_for(cell_start: Fraction, cell: Fraction, pictures: Sequence[VideoFrame]) -> NDArray[np.uint8] | None:
-    """Of the pictures with RGB, in order of time, the one seen at the end of a cell, or else the one nearest to it."""
+    """Return the RGB picture seen at the end of a cell, or else the nearest one; ``pictures`` are in order of time."""
     with_rgb = [frame for frame in pictures if frame.rgb is not None]
     for frame in reversed(with_rgb):
         if frame.time < cell_start + cell and frame.time + frame.hold > cell_start:

@@ -14,7 +14,7 @@ from avdetect.timebase import Span
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snippet:
-    """What the encoders see for one hop. An absent modality is all zeros and flagged, never stale."""
+    """The input of the encoders for one hop. An absent modality is all zeros and flagged, never stale."""
 
     index: int
     """``t``: the snippet covers ``[t * hop, (t + 1) * hop)`` from the grid's origin."""

@@ -24,7 +24,7 @@ class Waveform:
     samples: NDArray[np.float32]
     """The window, ``(window_samples,)``, in an array of its own; holes are zeros."""
     covered_samples: int
-    """How many samples of the snippet itself are real."""
+    """Number of samples of the snippet itself that are real."""
 
 
 class SoundTrack:
@@ -37,7 +37,7 @@ class SoundTrack:
         self._first = self._released = self.sample_at(first_start)
         self._chunks: deque[tuple[int, NDArray[np.float32]]] = deque()
         self.end: int | None = None
-        """After the last sample so far, none of which is taken again; ``None`` before the first."""
+        """The sample after the last one so far; earlier samples are not taken again. ``None`` before the first."""
         self.buffered = 0
         """Number of samples kept."""
         self.late = 0
@@ -48,7 +48,7 @@ class SoundTrack:
         return math.floor(time * self._rate_hz + Fraction(1, 2))
 
     def has_passed(self, sample: int) -> bool:
-        """Whether all samples before this one have come."""
+        """Tell whether all samples before this one have come."""
         return self.end is not None and self.end >= sample
 
     def add(self, chunk: AudioChunk) -> None:
@@ -92,7 +92,7 @@ class Pictures:
     before_rgb: VideoFrame | None
     """The last one before the snippet that has RGB, where it is still held at its start."""
     inside: tuple[VideoFrame, ...]
-    """Those that start in the snippet, in order of time."""
+    """The pictures that start in the snippet, in order of time."""
 
 
 class PictureTrack:
@@ -110,7 +110,7 @@ class PictureTrack:
         """Number of pictures that came after their snippet had been released."""
 
     def has_passed(self, time: Fraction) -> bool:
-        """Whether all pictures before ``time``, and one at or after it, have come."""
+        """Tell whether all pictures before ``time``, and one at or after it, have come."""
         return self.last is not None and self.last.time >= time
 
     @property

@@ -1,1 +1,1 @@
-"""What a user asks for in words: text -> phrases in order of time -> embeddings."""
+"""Questions in words: text -> phrases in order of time -> embeddings."""

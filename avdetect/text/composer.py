@@ -22,20 +22,20 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class MixOptions:
-    """How sounds are mixed; a pair is a range to draw from."""
+    """Options for mixing sounds; a pair is a range to draw from."""
 
     rate_hz: int = 16_000
     level_dbfs: Range = (-32.0, -14.0)
-    """Of a sound's loudest moment."""
+    """Level of a sound's loudest moment."""
     noise_dbfs: Range = (-70.0, -36.0)
-    """Of the noise under everything."""
+    """Level of the noise under everything."""
     speed: Range = (1.0, 1.0)
     shortest_cut_s: float | None = None
     """A longer sound may be cut down to this; None: sounds stay whole."""
     overlap_start: Range = (0.0, 0.5)
-    """Of sounds that overlap, where in the first one the others start, as a share of its length."""
+    """Start of an overlapping sound in the first one, as a share of the first one's length."""
     gap_s: Range = (0.2, 2.5)
-    """Before, between and after moments, where the track has no given length."""
+    """Length of the gaps before, between and after moments, where the track has no given length."""
 
     def __post_init__(self) -> None:
         for name in ("level_dbfs", "noise_dbfs", "speed", "overlap_start", "gap_s"):
@@ -53,7 +53,7 @@ class Composition:
     samples: NDArray[np.float32]
     """Mono, within [-1, 1], ``(samples,)``."""
     heard: tuple[HeardSound, ...]
-    """In order of their start."""
+    """The sounds, in the order of their start."""
 
 
 def compose(
@@ -146,7 +146,7 @@ def draw_story(
 
 
 def moments_of(heard: Sequence[HeardSound]) -> list[Moment]:
-    """What is heard, in order: a sound that starts before the one before it has ended is heard together with it."""
+    """Group sounds into moments: a sound that starts before the previous one has ended is heard together with it."""
     moments: list[list[str]] = []
     end_s = float("-inf")
     for sound in sorted(heard, key=lambda one: one.span):
@@ -196,14 +196,14 @@ Samples = NDArray[np.float32]
 
 _FRAME_S = 0.01
 _LOUDEST_S = 0.4
-"""How long a stretch a level is measured over: what momentary loudness is measured over (ITU-R BS.1771)."""
+"""Length over which a level is measured: that of momentary loudness (ITU-R BS.1771)."""
 _NOISE_EXPONENTS = (0.0, 0.5, 1.0)
-"""Of amplitude over frequency: white, pink, brown."""
+"""Exponents of amplitude over frequency: white, pink, brown."""
 _LOWEST_NOISE_HZ = 20.0
 
 
 def audible(samples: Samples, rate_hz: int, *, below_peak_db: float = 40.0) -> Samples:
-    """Without what is more than ``below_peak_db`` quieter than the loudest moment, at either end."""
+    """Cut from either end what is more than ``below_peak_db`` quieter than the loudest moment."""
     frame = max(int(_FRAME_S * rate_hz), 1)
     num_frames = len(samples) // frame
     if num_frames < 2:
@@ -228,7 +228,7 @@ def at_level(samples: Samples, rate_hz: int, level_dbfs: float) -> Samples:
 
 
 def faded(samples: Samples, rate_hz: int) -> Samples:
-    """With 10 ms, or a quarter where that is less, to rise and to fall: a cut must not click."""
+    """Fade in and out over 10 ms, or a quarter where that is less: a cut must not click."""
     length = min(int(_FRAME_S * rate_hz), len(samples) // 4)
     result = samples.copy()
     slope = np.linspace(0, 1, length, dtype=np.float32)

@@ -15,7 +15,7 @@ _BATCH_PHRASES = 32
 
 
 def check_tokenizers() -> None:
-    """Whether text can be encoded here.
+    """Check that text can be encoded here.
 
     Raises:
         UsageError: the tokenizers package is not installed.

@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 _Relation = Literal["next", "earlier", "same"]
-"""What comes is after, before, or at the same time as what was said just before it."""
+"""The relation in time of a phrase to what was said just before it: after, before, or at the same time."""
 
 _INNER: tuple[tuple[_Relation, str], ...] = (
     ("next", r"(?:and |but )?(?:then|afterwards)"),
@@ -36,7 +36,7 @@ _INNER: tuple[tuple[_Relation, str], ...] = (
     ("same", r"(?:and )?at the same time(?: as)?"),
     ("same", r"(?:and )?(?:meanwhile|(?<!\ba\s)while|whilst|when)"),
 )
-"""What joins two phrases of a sentence; of two that match, the longer one."""
+"""Words that join two phrases of a sentence; the longest match wins."""
 
 _OPENING: tuple[tuple[_Relation, str], ...] = (
     ("next", r"(?:and |but )?(?:first of all|first|at first|at the beginning|to begin with)"),
@@ -45,7 +45,7 @@ _OPENING: tuple[tuple[_Relation, str], ...] = (
     ("earlier", r"(?:and |but )?before (?:that|this)"),
     ("same", r"(?:and |but )?(?:meanwhile|at the same time|during (?:that|this)|all the while)"),
 )
-"""How a sentence may begin, and how what follows lies to the sentence before."""
+"""Openings of a sentence, and the relation of what follows to the sentence before."""
 
 _LEADING: dict[str, _Relation] = {
     "after": "next",
@@ -88,7 +88,7 @@ def split_phrases(text: str) -> tuple[Phrase, ...]:
 class _Clause:
     text: str
     relation: _Relation
-    """To the one before it in its sentence; of no meaning for the first."""
+    """Relation to the clause before it in its sentence; it has no meaning for the first."""
 
 
 class _Story:
@@ -146,7 +146,7 @@ def _relation(word: str, patterns: tuple[tuple[_Relation, str], ...]) -> _Relati
 
 
 def _opening(sentence: str) -> tuple[_Relation, str]:
-    """How the sentence lies to what was said before it, and the rest of it."""
+    """Return the sentence's relation to what was said before it, and the rest of the sentence."""
     match = _OPENING_WORDS.match(sentence)
     return ("next", sentence) if match is None else (_relation(match[1], _OPENING), sentence[match.end() :])
 
@@ -173,7 +173,7 @@ def _joined(sentence: str) -> list[_Clause]:
 
 
 Moment = tuple[str, ...]
-"""What is heard at one time: one description or, where sounds overlap, several."""
+"""Descriptions of what is heard at one time: one, or several where sounds overlap."""
 
 _IN_TURN = (
     "{A}, then {b}",
@@ -184,16 +184,16 @@ _IN_TURN = (
     "{B} after {a}",
 )
 _IN_TURN_LEADING = ("After {a}, {b}", "Before {b}, {a}")
-"""For descriptions without a comma: the first one ends the leading clause."""
+"""Templates for descriptions without a comma, as the first comma ends the leading clause."""
 _TOGETHER = ("{A} while {b}", "{A}, and at the same time {b}")
 _TOGETHER_LEADING = ("While {a}, {b}",)
 _OPENINGS = ("Then", "Next,", "After that,", "Later,")
 _OPENED = ("First ", "After ", "Before ", "While ")
 """Sentences that begin so need no opening."""
 _SHARE_JOINED = 0.6
-"""Of the moments that could be joined with the next one in a sentence."""
+"""Share of the moments that are joined with the next one in a sentence, where they can be."""
 _SHARE_OPENED = 0.5
-"""Of the sentences after the first that say how they follow on."""
+"""Share of the sentences after the first that say how they follow on."""
 
 
 def tell(story: Sequence[Moment], rng: np.random.Generator) -> str:

@@ -84,7 +84,7 @@ class TextRecord:
     """A recording and what is said of it."""
 
     name: str
-    """As the manifest has it."""
+    """The name in the list."""
     where: str
     """The line that names it, for messages."""
     media: Path
@@ -92,7 +92,7 @@ class TextRecord:
     label: str | None
     split: Split | None
     sounds: tuple[HeardSound, ...] | None
-    """What is heard when, where that is known."""
+    """The sounds and their times, where they are known."""
 
 
 def read_text_records(path: Path) -> tuple[TextRecord, ...]:

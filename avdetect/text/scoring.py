@@ -1,4 +1,4 @@
-"""How well a recording fits a text, from their vectors: ``AlignmentNet.scores`` without torch, one recording at a time.
+"""Scores of recordings against texts, from their vectors: ``AlignmentNet.scores`` without torch.
 
 ``z^a_t`` is the vector of snippet t, ``z^l_n`` that of phrase n of N, ``z^a`` and ``z^l`` are those of the wholes;
 all are of unit length, and sums over t leave out snippets without sound::
@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoundTrace:
-    """What is kept of a recording: enough for every later question."""
+    """The vectors that are kept of a recording: enough for every later question."""
 
     vectors: Floats
     """``(T, D)``, of unit length; zeros where there is no sound."""
@@ -53,7 +53,7 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentScore:
-    """How well a recording fits a text."""
+    """The score of a recording against a text."""
 
     fused: float
     overall: float

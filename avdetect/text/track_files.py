@@ -22,7 +22,7 @@ MANIFEST_NAME = "tracks.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class TrackOptions:
-    """Which tracks to compose."""
+    """Options for composing tracks."""
 
     num_tracks: int = 100
     duration_s: tuple[float, float] = (30.0, 300.0)
@@ -30,7 +30,7 @@ class TrackOptions:
     num_sounds: tuple[int, int] = (3, 12)
     """A range to draw from, both ends included."""
     overlap_share: float = 0.0
-    """Of the sounds after the first, how many overlap with the one before."""
+    """Share of the sounds after the first that overlap with the one before."""
     seed: int = 0
 
     def __post_init__(self) -> None:
