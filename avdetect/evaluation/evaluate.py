@@ -38,7 +38,7 @@ from avdetect.timebase import Span
 def pair_with_curves(
     videos: Sequence[LabelledVideo], curves: Sequence[ScoreCurve]
 ) -> list[tuple[LabelledVideo, ScoreCurve]]:
-    """Find the curve of each video: its source is the video's path, or ends with its name in the manifest.
+    """Find the curve of each video: its source is the video's path, or ends with its name in the list.
 
     Where the curve has a class for events without a name, all that happens in the video is of that class.
 

@@ -151,13 +151,13 @@ _DIGITS = 6
 
 
 def evaluation_document(
-    evaluation: Evaluation, *, manifest_path: str, bundle: Manifest | None, avdetect_version: str, num_worst: int
+    evaluation: Evaluation, *, list_path: str, bundle: Manifest | None, avdetect_version: str, num_worst: int
 ) -> dict[str, object]:
     """All of ``evaluation`` but its curves, as values that ``json`` takes; ``None`` for what cannot be said.
 
     Args:
         evaluation: what to write.
-        manifest_path: what was evaluated on.
+        list_path: what was evaluated on.
         bundle: what was evaluated; ``None`` for scores of unknown origin.
         avdetect_version: of this package.
         num_worst: how many false alarms and missed events to list.
@@ -167,7 +167,7 @@ def evaluation_document(
         "schema_version": SCHEMA_VERSION,
         "avdetect": avdetect_version,
         "bundle": None if bundle is None else {"name": bundle.name, "version": bundle.version},
-        "list": manifest_path,
+        "list": list_path,
         "material": plain(asdict(evaluation.material)),
         "classes_not_known": list(evaluation.classes_not_known),
         "frames": None if evaluation.frames is None else plain(asdict(evaluation.frames)),

@@ -33,7 +33,7 @@ def read_labelled_videos(
     files_must_exist: bool = True,
     check: Callable[[Sequence[LabelledVideo]], Iterable[str]] | None = None,
 ) -> tuple[LabelledVideo, ...]:
-    """Read and check a manifest; there is at least one video in it.
+    """Read and check a list of videos; there is at least one video in it.
 
     Args:
         path: ``.csv``, ``.jsonl``, a folder with a folder of videos per class, or a ``.list`` of features. Paths in it
@@ -67,9 +67,9 @@ def _read(path: Path, faults: Faults) -> tuple[LabelledVideo, ...]:
     if kind_of(path) == "folder":
         return tuple(_read_folder(path, faults))
     if kind_of(path) != "file":
-        raise DataError(f"there is no manifest at {path}.")
+        raise DataError(f"there is no list at {path}.")
     if path.suffix.lower() not in readers:
-        raise DataError(f"{path}: a manifest is a folder or ends in {', '.join(readers)}.")
+        raise DataError(f"{path}: a list of videos is a folder or ends in {', '.join(readers)}.")
     try:
         return tuple(readers[path.suffix.lower()](path, faults))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -202,7 +202,7 @@ def validated(model: type[Row], data: Any, where: str, faults: Faults) -> Iterat
 
 
 def all_faults(path: Path, faults: Sequence[str]) -> list[str]:
-    """Make the lines of one message for what is wrong with the manifest at ``path``."""
+    """Make the lines of one message for what is wrong with the list at ``path``."""
     number = "a mistake" if len(faults) == 1 else f"{len(faults)} mistakes"
     shown = [f"  {fault}" for fault in faults[:_MAX_FAULTS_SHOWN]]
     if len(faults) > _MAX_FAULTS_SHOWN:

@@ -96,16 +96,16 @@ class TextRecord:
 
 
 def read_text_records(path: Path) -> tuple[TextRecord, ...]:
-    """Read and check a manifest; there is at least one record in it.
+    """Read and check a list of recordings; there is at least one record in it.
 
     Raises:
         DataError: all that is wrong, each with its line.
     """
     readers = {".jsonl": _read_jsonl, ".csv": _read_csv}
     if kind_of(path) != "file":
-        raise DataError(f"there is no manifest at {path}.")
+        raise DataError(f"there is no list at {path}.")
     if path.suffix.lower() not in readers:
-        raise DataError(f"{path}: a manifest of sound and text ends in {' or '.join(readers)}.")
+        raise DataError(f"{path}: a list of recordings ends in {' or '.join(readers)}.")
     faults: Faults = []
     try:
         records = tuple(readers[path.suffix.lower()](path, faults))

@@ -1,4 +1,4 @@
-"""Composed tracks -> sound files and the manifest that says what is heard in them when."""
+"""Composed tracks -> sound files and the list that says what is heard in them when."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def write_tracks(
         on_done: called with the number of tracks written and to write, after each.
 
     Returns:
-        The manifest.
+        The list.
 
     Raises:
         UsageError: the sounds are too long for the tracks.

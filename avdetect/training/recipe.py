@@ -149,7 +149,7 @@ def read_data(config: TrainConfig) -> TrainingData:
     if config.manifest is not None:
         return read_training_data(config.manifest, class_names=config.class_names, composed=config.scenes is not None)
     if config.scenes is None:
-        raise UsageError("there is nothing to train on: name a manifest of videos, or scenes to compose.")
+        raise UsageError("there is nothing to train on: name a list of videos, or scenes to compose.")
     if config.class_names is None:
         raise UsageError("scenes do not say which classes to learn: name them with class_names.")
     return TrainingData(config.scenes.clips, config.class_names, ())

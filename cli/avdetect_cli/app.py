@@ -98,7 +98,7 @@ _COMMANDS: dict[str, Entry | TyperGroup] = {
     "evaluate-text": Entry(
         "evaluate:evaluate_text",
         "Measure how good an alignment is: retrieval, order, localisation, false finds and classes, as far as the "
-        "manifest says.",
+        "list says.",
     ),
     "doctor": Entry("bundle:doctor", "Say what is installed, what is missing, how to get it."),
     "bundle": _group(
@@ -114,7 +114,7 @@ _COMMANDS: dict[str, Entry | TyperGroup] = {
         "What was confirmed and dismissed on the page.",
         {
             "export": Entry(
-                "live:export_labels", "Make a training manifest of the events that were confirmed and dismissed."
+                "live:export_labels", "Make a list to train from of the events that were confirmed and dismissed."
             )
         },
     ),

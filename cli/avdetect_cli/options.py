@@ -194,8 +194,8 @@ DeviceOption = Annotated[
 ManifestArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="MANIFEST",
-        help="What happens in the videos: a manifest as for training, with times if known.",
+        metavar="LIST",
+        help="What happens in the videos: a list as for training, with times if known.",
     ),
 ]
 
@@ -209,6 +209,6 @@ class Split(StrEnum):
 
 SplitOption = Annotated[
     Split | None,
-    typer.Option("--split", help="Only the videos of this split of MANIFEST.", show_default="all"),
+    typer.Option("--split", help="Only the videos of this split of LIST.", show_default="all"),
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="How many videos to score at once.")]

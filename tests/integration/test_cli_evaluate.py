@@ -220,7 +220,7 @@ def test_a_split_without_videos_is_refused(material: Path) -> None:
 
 
 def test_a_manifest_that_is_not_there_is_named(material: Path) -> None:
-    assert "there is no manifest at none.jsonl" in run("evaluate", BUNDLE, "none.jsonl", expect=1).stderr
+    assert "there is no list at none.jsonl" in run("evaluate", BUNDLE, "none.jsonl", expect=1).stderr
 
 
 def test_a_video_that_cannot_be_scored_stops_the_evaluation(tmp_path: Path) -> None:

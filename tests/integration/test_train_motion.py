@@ -57,7 +57,7 @@ def test_training_goes_on_where_it_ended(clips: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "fault"),
     [
-        (["nowhere.jsonl", "-o", "encoders"], 1, "there is no manifest at nowhere.jsonl"),
+        (["nowhere.jsonl", "-o", "encoders"], 1, "there is no list at nowhere.jsonl"),
         (["{clips}", "-o", "encoders", "--hold-out-places", "attic"], 2, "no clip is of the place attic"),
         (["{clips}", "-o", "encoders", "--resume"], 2, "there is nothing to resume"),
         (["{clips}", "-o", "encoders", "--base", "nowhere"], 1, "nowhere"),

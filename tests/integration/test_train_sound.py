@@ -106,4 +106,4 @@ def test_a_folder_that_is_no_bundle_is_not_overwritten(sounds: Path, tmp_path: P
 def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
     result = run("train-sound", tmp_path / "none.jsonl", "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert f"there is no manifest at {tmp_path / 'none.jsonl'}" in result.stderr
+    assert f"there is no list at {tmp_path / 'none.jsonl'}" in result.stderr

@@ -82,7 +82,7 @@ def test_a_folder_of_videos_becomes_a_bundle_that_scores(videos: Path, tmp_path:
         "    2    ",
         "Kept: the last epoch\n",
         f"Next: avdetect export {tmp_path / 'run' / 'checkpoint.safetensors'} -o mine/",
-        "      avdetect calibrate mine/ MANIFEST --false-alarms-per-hour 1 -o calibrated/",
+        "      avdetect calibrate mine/ LIST --false-alarms-per-hour 1 -o calibrated/",
     ):
         assert line in trained.stderr
     # Before anything is trained.

@@ -103,7 +103,7 @@ def events_router(store: Store, state: ServiceState, clips_folder: Path, clip_ma
 
     @router.get("/labels.jsonl", response_class=Response, responses={200: {"content": {"application/x-ndjson": {}}}})
     def labels() -> Response:
-        """The answers as a manifest for `avdetect train`, to be put into the folder of the clips."""
+        """The answers as a list for `avdetect train`, to be put into the folder of the clips."""
         return Response(
             labelled_clips(store, clips_folder, margin_s=clip_margin_s).as_jsonl(),
             media_type="application/x-ndjson",

@@ -26,7 +26,7 @@ from avdetect.labels.video_list import Faults, all_faults, csv_lines, json_lines
 __all__ = ["Clip", "SoundFile", "fold_of", "read_clips", "read_sound_files"]
 
 NORMAL = "normal"
-"""How a manifest calls a clip in which nothing happens."""
+"""How a list calls a clip in which nothing happens."""
 
 Split = Literal["train", "val"]
 
@@ -156,7 +156,7 @@ Item = TypeVar("Item", Clip, SoundFile)
 def _read(path: Path, model: type[Row], build: Callable[[Row, Path], Item]) -> tuple[Item, ...]:
     lines: dict[str, Callable[[Path, Faults], Iterator[tuple[str, Any]]]] = {".jsonl": json_lines, ".csv": csv_lines}
     if kind_of(path) != "file":
-        raise DataError(f"there is no manifest at {path}.")
+        raise DataError(f"there is no list at {path}.")
     if path.suffix.lower() not in lines:
         raise DataError(f"{path}: a list of clips or sounds ends in {' or '.join(lines)}.")
     faults: Faults = []

@@ -10,7 +10,7 @@ from torchaudio import functional as audio
 __all__ = ["SIREN", "synthesised_siren"]
 
 SIREN = "siren"
-"""How a manifest calls them."""
+"""How a list calls them."""
 
 _SPEED_OF_SOUND_M_S = 343.0
 

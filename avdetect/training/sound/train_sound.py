@@ -58,7 +58,7 @@ class TrainedSound:
 
 
 class Divided(NamedTuple):
-    """The sounds of a manifest."""
+    """The sounds of a list."""
 
     train: tuple[SoundFile, ...]
     held_out: tuple[SoundFile, ...]

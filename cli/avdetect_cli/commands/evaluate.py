@@ -100,7 +100,7 @@ def evaluate(
 ) -> None:
     """Measure how good a detector is.
 
-    A network that was trained on features is given a list of them as MANIFEST; scores of a video's crops are averaged.
+    A network that was trained on features is given a list of them as LIST; scores of a video's crops are averaged.
     The thresholds are the bundle's; a checkpoint has general ones until `avdetect calibrate` finds better.
     """
     tasks.evaluating.evaluate(
@@ -199,7 +199,7 @@ def evaluate_text(
         typer.Argument(metavar="CHECKPOINT|BUNDLE", help="What `avdetect train-text` wrote, or a bundle with words."),
     ],
     manifest: Annotated[
-        Path, typer.Argument(metavar="MANIFEST", help="A .jsonl or .csv of recordings and texts (docs/text.md).")
+        Path, typer.Argument(metavar="LIST", help="A .jsonl or .csv of recordings and texts (docs/text.md).")
     ],
     prompts: Annotated[
         Path | None,
@@ -219,7 +219,7 @@ def evaluate_text(
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
-    """Measure how good an alignment is: retrieval, order, localisation, false finds and classes, as far as the manifest
+    """Measure how good an alignment is: retrieval, order, localisation, false finds and classes, as far as the list
     says.
 
     A checkpoint is measured through the graphs that a bundle would hold. Records of the split train are left out.

@@ -199,13 +199,13 @@ def export_labels(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="The manifest, .jsonl; it names clips from its folder."),
+        typer.Option("--output", "-o", metavar="FILE", help="The list, .jsonl; it names clips from its folder."),
     ],
     quiet: QuietOption = False,
 ) -> None:
-    """Make a training manifest of the events that were confirmed and dismissed.
+    """Make a list to train from of the events that were confirmed and dismissed.
 
-    The service may run meanwhile. `avdetect train` takes the manifest as it is.
+    The service may run meanwhile. `avdetect train` takes the list as it is.
     """
     tasks.serving.export_labels(source, output, quiet=quiet)
 

@@ -94,7 +94,7 @@ def train(
     manifest: Annotated[
         Path,
         typer.Argument(
-            metavar="MANIFEST",
+            metavar="LIST",
             help="A .csv or .jsonl of videos and labels, a folder with a folder per class, or a .list of features.",
         ),
     ],
@@ -105,7 +105,7 @@ def train(
         Path | None,
         typer.Option(
             "--val",
-            metavar="MANIFEST",
+            metavar="LIST",
             help="What to validate on.",
             show_default="the videos of split val, or a fifth of all",
             rich_help_panel=_DATA,
@@ -229,7 +229,7 @@ def train(
 def train_text(
     manifest: Annotated[
         Path,
-        typer.Argument(metavar="MANIFEST", help="A .jsonl or .csv of recordings and texts (docs/text.md)."),
+        typer.Argument(metavar="LIST", help="A .jsonl or .csv of recordings and texts (docs/text.md)."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where checkpoint and logs go.")],
     embeddings: EmbeddingsOption = None,
@@ -360,7 +360,7 @@ def train_motion(
 
 def extract(
     manifest: Annotated[
-        Path, typer.Argument(metavar="MANIFEST", help="A .csv or .jsonl of videos, or a folder with one per class.")
+        Path, typer.Argument(metavar="LIST", help="A .csv or .jsonl of videos, or a folder with one per class.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the embeddings go.")],
     bundle: BundleOption = None,
@@ -389,7 +389,7 @@ def compose(
             metavar="SOUNDS", help="A .jsonl or .csv of sounds with their classes, and descriptions (docs/text.md)."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files and a manifest go.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where files and their list go.")],
     tracks: Annotated[int, typer.Option("--tracks", metavar="N", min=1, help="How many files.")] = 100,
     duration: Annotated[
         str | None,
@@ -427,7 +427,7 @@ def compose(
     """Compose long recordings of short ones, in which it is known what happens when, to train or to measure with.
 
     Of sounds alone: tracks, with timed descriptions and a story each. With --clips: videos in which events are heard,
-    seen or both, among harmless sounds and pictures, with a manifest that evaluate and train read.
+    seen or both, among harmless sounds and pictures, with a list that evaluate and train read.
     """
     if clips is not None:
         check_installed("torch", "torchaudio")

@@ -91,7 +91,7 @@ def evaluate(
     result = measure(pair_with_curves(videos, curves), spec, with_psds=psds)
     document = evaluation_document(
         result,
-        manifest_path=str(manifest),
+        list_path=str(manifest),
         bundle=None if is_scores_file(model) else spec,
         avdetect_version=version("avdetect"),
         num_worst=worst,

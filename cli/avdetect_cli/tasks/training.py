@@ -102,7 +102,7 @@ def train_text(values: dict[str, Any], *, bundle: Path | None, device: str, quie
     model = load_sentence_transformer(config.text_encoder)
     with extraction_progress(enabled=not quiet) as on_encoded:
         checkpoint = run_text_training(config, encoders=encoders, text_model=model, on_encoded=on_encoded)
-    say(f"{checkpoint}: trained; `avdetect evaluate-text {checkpoint} MANIFEST` says how good it is.", quiet=quiet)
+    say(f"{checkpoint}: trained; `avdetect evaluate-text {checkpoint} LIST` says how good it is.", quiet=quiet)
 
 
 def alignment_of_checkpoint(checkpoint: Path, bundle: Bundle) -> AlignmentModel:

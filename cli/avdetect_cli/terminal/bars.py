@@ -166,7 +166,7 @@ class TrainingDisplay:
         what = "FEATURES.list" if features else "VIDEO"
         command = "evaluate calibrated/" if features else "score --bundle calibrated/"
         self._say(f"Next: avdetect export {checkpoint} -o mine/")
-        self._say("      avdetect calibrate mine/ MANIFEST --false-alarms-per-hour 1 -o calibrated/")
+        self._say("      avdetect calibrate mine/ LIST --false-alarms-per-hour 1 -o calibrated/")
         self._say(f"      avdetect {command} {what}")
 
     def _say(self, text: str) -> None:

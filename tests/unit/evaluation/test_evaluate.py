@@ -158,7 +158,7 @@ def test_the_document_is_json_without_nan(pairs: Pairs, result: Evaluation) -> N
     labelled = evaluate([(truth("a.mp4", 10.0, None, classes=["bang"]), pairs[0][1])], manifest(*CLASSES))
     for each in (result, labelled):
         document = evaluation_document(
-            each, manifest_path="a.jsonl", bundle=manifest(*CLASSES), avdetect_version="1", num_worst=1
+            each, list_path="a.jsonl", bundle=manifest(*CLASSES), avdetect_version="1", num_worst=1
         )
         assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["schema_version"] == "2.0"

@@ -169,8 +169,8 @@ def test_a_class_without_videos_is_a_mistake_of_the_folder(tmp_path: Path) -> No
 
 
 def test_what_is_no_manifest_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no manifest at"):
+    with pytest.raises(DataError, match="there is no list at"):
         read_labelled_videos(tmp_path / "gone.csv")
     (tmp_path / "m.xlsx").touch()
-    with pytest.raises(DataError, match=r"a manifest is a folder or ends in \.csv, \.jsonl"):
+    with pytest.raises(DataError, match=r"a list of videos is a folder or ends in \.csv, \.jsonl"):
         read_labelled_videos(tmp_path / "m.xlsx")

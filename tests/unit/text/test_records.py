@@ -59,7 +59,7 @@ def test_all_mistakes_are_named_with_their_lines(tmp_path: Path) -> None:
 
 
 def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no manifest"):
+    with pytest.raises(DataError, match="there is no list"):
         read_text_records(tmp_path / "none.jsonl")
     (tmp_path / "m.txt").touch()
     with pytest.raises(DataError, match="ends in"):

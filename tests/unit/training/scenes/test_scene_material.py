@@ -49,7 +49,7 @@ def test_a_list_of_clips_says_all_that_is_wrong_with_it(tmp_path: Path) -> None:
 
 
 def test_a_clip_list_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no manifest at .*nothing.jsonl"):
+    with pytest.raises(DataError, match="there is no list at .*nothing.jsonl"):
         read_clips(tmp_path / "nothing.jsonl")
 
 
