@@ -85,7 +85,7 @@ def test_another_share_is_kept_without_training_again(
     [
         (["--hold-out", "5/5"], "--hold-out '5/5': write FOLD/FOLDS, as in 0/5"),
         (["--hold-out", "first"], "--hold-out 'first': write FOLD/FOLDS"),
-        (["--set", "recipe.stpes=3"], "recipe.stpes: Extra inputs are not permitted"),
+        (["--set", "recipe.stpes=3"], "recipe.stpes: is no setting; did you mean recipe.steps?"),
         (["--resume"], "there is nothing to resume"),
     ],
 )

@@ -112,14 +112,7 @@ def train_sound(
     original = {name: weight.detach().clone() for name, weight in network.encoder.weights_by_name.items()}
     _set_statistics(network, scenes)
     module = SoundModule(network, recipe)
-    with quiet_lightning(), interruptible():
-        trainer = _trainer(config)
-        steps = _Steps(recipe.steps, recipe.save_steps)
-        if last is not None:
-            # Lightning tells the sampler only after it has begun to iterate.
-            steps.set_epoch(int(load_state(last)["global_step"]) // recipe.save_steps)
-        loader = DataLoader(scenes, batch_size=None, sampler=steps, num_workers=config.run.loader_workers)
-        trainer.fit(module, loader, ckpt_path=last, weights_only=True)
+    _fit(config, module, scenes, last)
     kept = module.average.module.cpu().eval()
     assert isinstance(kept, SoundNet)
     notes = {
@@ -133,6 +126,22 @@ def train_sound(
     }
     weights = averaged(kept.encoder.weights_by_name, original, recipe.keep_original)
     return TrainedSound(with_weights(encoder, weights), json.loads(json.dumps(notes)))
+
+
+def _fit(config: SoundTrainConfig, module: SoundModule, scenes: _Batches, last: Path | None) -> None:
+    """Do the steps that are left to do."""
+    recipe = config.recipe
+    steps = _Steps(recipe.steps, recipe.save_steps)
+    if last is not None:
+        state = load_state(last)
+        num_done = int(state["global_step"])
+        if num_done >= recipe.steps:
+            module.load_state_dict(state["state_dict"])
+            return
+        steps.set_epoch(num_done // recipe.save_steps)  # Lightning says it only after it has begun to iterate
+    loader = DataLoader(scenes, batch_size=None, sampler=steps, num_workers=config.run.loader_workers)
+    with quiet_lightning(), interruptible():
+        _trainer(config).fit(module, loader, ckpt_path=last, weights_only=True)
 
 
 def grid_of(manifest: Manifest) -> Grid:
