@@ -160,6 +160,7 @@ def test_words_are_loaded_only_where_they_are_used() -> None:
     assert {"avdetect.text.phrase_encoder", "avdetect.runtime.prompts", "tokenizers"} <= set(prompted)
 
 
+@pytest.mark.slow
 def test_watching_finds_what_a_prompt_says(siren: Path) -> None:
     watching = [sys.executable, "-m", "avdetect_cli", "watch", "--device", "cpu", str(siren), "--realtime", "--json"]
     done = subprocess.run([*watching, *ALARM, "--classes", "alarm"], capture_output=True, text=True, timeout=300)

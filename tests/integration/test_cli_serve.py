@@ -156,6 +156,7 @@ def test_events_are_kept_delivered_and_closed_when_the_service_stops(shots: Path
     assert "hunter2" not in everything
 
 
+@pytest.mark.slow
 def test_a_new_configuration_leaves_alone_what_did_not_change(shots: Path, tmp_path: Path) -> None:
     config = CONFIG.replace("{media}", str(shots))
     with serving(tmp_path, config + LOST_FEED) as service:
@@ -253,6 +254,7 @@ def test_to_reload_while_it_loads_is_done_when_it_has_loaded(shots: Path, tmp_pa
         service.wait_for(lambda: service.says("lobby: running"))
 
 
+@pytest.mark.slow
 def test_what_was_open_when_the_service_was_killed_is_closed_by_the_next(shots: Path, tmp_path: Path) -> None:
     config = CONFIG.replace("{media}", str(shots))
     with serving(tmp_path, config) as service:
@@ -270,6 +272,7 @@ def test_what_was_open_when_the_service_was_killed_is_closed_by_the_next(shots: 
     assert datetime.fromisoformat(began["started_at"]) < killed_at < datetime.fromisoformat(ended["ended_at"])
 
 
+@pytest.mark.slow
 def test_the_time_between_an_orderly_stop_and_the_next_start_is_a_gap(shots: Path, tmp_path: Path) -> None:
     config = CONFIG.replace("{media}", str(shots))
     with serving(tmp_path, config) as service:
@@ -289,6 +292,7 @@ def test_the_time_between_an_orderly_stop_and_the_next_start_is_a_gap(shots: Pat
     assert stopped_at < datetime.fromisoformat(ended["ended_at"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="as systemd starts it")
 def test_the_service_manager_hears_that_it_is_ready_alive_and_stopping(
     shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

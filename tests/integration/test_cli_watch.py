@@ -96,6 +96,7 @@ def test_interrupting_closes_what_is_open(shots: Path) -> None:
     assert "gunshot x1" in output.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_source_that_comes_later_is_found_and_its_loss_is_a_gap(shots: Path) -> None:
     port = free_port()
     url = f"tcp://user:hunter2@127.0.0.1:{port}"
@@ -117,6 +118,7 @@ def test_a_source_that_comes_later_is_found_and_its_loss_is_a_gap(shots: Path) -
     assert "hunter2" not in json.dumps([refused, found, *opened]) + rest + errors
 
 
+@pytest.mark.slow
 def test_a_live_feed_has_the_events_of_the_file(shots: Path) -> None:
     port = free_port()
     with (
@@ -140,6 +142,7 @@ def test_a_live_feed_has_the_events_of_the_file(shots: Path) -> None:
         assert same["end_s"] == pytest.approx(event["end_s"], abs=HOP_S)
 
 
+@pytest.mark.slow
 def test_it_stops_after_the_duration_that_was_asked_for(media: MediaFactory) -> None:
     silent = media.flash_and_tone("watch-silent.mp4", audio=(), duration_s=2.0)
 
@@ -150,6 +153,7 @@ def test_it_stops_after_the_duration_that_was_asked_for(media: MediaFactory) -> 
     assert output.splitlines()[-1].startswith("0 events in ")
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_curves(shots: Path) -> None:
     leader, follower = os.openpty()
     shown = b""

@@ -200,6 +200,7 @@ def test_features_of_other_sizes_are_refused(published: Bundle) -> None:
         avdetect.score_features(audio[:8], crops, bundle=published)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_into_memory_is_an_error_in_words(tmp_path: Path) -> None:
     config = MacilSdConfig(audio_dim=2, visual_dim=2, hidden_dim=4, feed_forward_dim=4)
     import_published(save_weights(tmp_path / "w.pkl", config), tmp_path / "small")

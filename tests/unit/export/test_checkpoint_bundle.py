@@ -86,6 +86,7 @@ def test_an_encoder_that_the_network_ignores_is_not_run_and_changes_no_score(
     )
 
 
+@pytest.mark.slow
 def test_half_precision_weights_make_a_smaller_graph_with_nearly_the_same_scores(
     checkpoint: Path, tmp_path: Path
 ) -> None:

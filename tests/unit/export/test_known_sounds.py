@@ -38,6 +38,7 @@ def informed(lookahead: int, weight: Tensor | None = None) -> InformedNet:
     return InformedNet(network, torch.randn(3, 5) if weight is None else weight, torch.zeros(3)).eval()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=6)
 @given(st.integers(0, 4))
 def test_however_a_stream_is_cut_the_graph_scores_as_torch_scores_the_whole(lookahead: int) -> None:
