@@ -57,7 +57,7 @@ def test_a_file_that_may_not_be_read_is_refused() -> None:
         path.chmod(0)
         code = (
             "from avdetect.errors import MediaError\n"
-            "from avdetect.media.container import locate\n"
+            "from avdetect.media.location import locate\n"
             f"{as_nobody}"
             f"try: locate({str(path)!r})\n"
             "except MediaError as error: print(error)\n"

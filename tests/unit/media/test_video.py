@@ -160,7 +160,7 @@ def test_the_last_picture_is_shown_for_its_own_duration(
 
 def test_a_hole_between_pictures_does_not_make_the_last_one_longer(media: MediaFactory) -> None:
     holey = "select='lt(t,5)',setpts='PTS+if(gt(N,62),600/TB,0)'"
-    video = (*X264, "-vsync", "vfr", "-bf", "0")
+    video = (*X264, "-fps_mode", "vfr", "-bf", "0")
     contents = read(media.flash_and_tone("holey.mp4", audio=(), video=video, video_filter=holey, duration_s=5))
     last = contents.frames[-1]
     assert contents.info.duration_s == pytest.approx(605, abs=0.1)

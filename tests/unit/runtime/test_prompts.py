@@ -156,7 +156,7 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused(
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([prompted("a", *UNIT)], "all classes are prompted"),
+        ([prompted("a", *UNIT)], "there is none, or all are prompted"),
         ([prompted("a", *UNIT), {"name": "siren"}], "prompted classes must come after those of the detector"),
         ([{"name": "siren"}, prompted("a", 1.0)], "the prompt of a has 1 numbers, the alignment 6"),
     ],
