@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from avdetect.redaction import redacted
+from avdetect.redaction import keep_secret, kept_secrets, redacted
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,28 @@ def test_a_hostile_text_does_not_cost_more_than_a_moment(hostile: str) -> None:
     redacted(hostile)
 
     assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "shown"),
+    [
+        ("s3cret/key", "rtmp://host/app/s3cret/key: refused", "rtmp://host/app/***: refused"),
+        ("s3cret/key", "rtmp://host/app/s3cret%2Fkey and S3CRET%2fKEY", "rtmp://host/app/*** and ***"),
+        ("p@ss word", "p%40ss%20word, p@ss word, p%40ss+word", "***, ***, p%40ss+word"),
+        ('quo"te', '{"url": "http://a/quo\\"te"}', '{"url": "http://a/***"}'),
+        ("a1", "http://host/a1/a12?x=a1 took a1 s", "http://host/***/a12?x=*** took a1 s"),
+        ("rtsp://me:pass@cam/live/long-stream-key", "long-stream-key of live at cam", "*** of live at cam"),
+        ("rtsp://me:pass@cam/live/long-stream-key", "rtsp://me:pass@cam/live/long-stream-key", "***"),
+    ],
+)
+def test_what_is_kept_secret_is_masked_however_it_is_written(secret: str, text: str, shown: str) -> None:
+    keep_secret([secret])
+
+    assert redacted(text) == shown
+
+
+def test_the_longest_secret_is_masked_first_and_an_empty_one_is_none() -> None:
+    keep_secret(["", " ", "stream", "stream-key"])
+
+    assert redacted("a stream-key and a stream") == "a *** and a ***"
+    assert kept_secrets() == {"stream", "stream-key"}

@@ -19,10 +19,11 @@ from avdetect.serve.sinks.settings import WebhookSettings
 
 __all__ = ["SIGNATURE_HEADER", "WebhookSink", "is_signed", "signature"]
 
+SIGNATURE_HEADER = "X-Avdetect-Signature"
 _TRY_AGAIN = frozenset({408, 425, 429})
 """The only refusals (4xx) that another attempt may turn: timeout, too early, too many."""
 _LONGEST_WAIT_S = 3600.0
-"""However long the receiver asks for."""
+"""A receiver that asks for more is not believed: nothing would be delivered to it for days."""
 
 
 class WebhookSink(StatelessSink):
@@ -64,7 +65,7 @@ class WebhookSink(StatelessSink):
             # Streamed, so that an answer without end is not read.
             with self._client.stream("POST", self._url, content=body, headers=headers) as response:
                 pass
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             raise DeliveryError(f"{self._url.host}: {error or type(error).__name__}") from error
         if not response.is_success:
             raise self._refusal(response)
@@ -96,19 +97,16 @@ def _checked(name: str, text: str) -> httpx.URL:
 
 
 def _retry_after_s(value: str) -> float | None:
-    """Seconds, or a date; nothing of what cannot be read."""
-    if value.isascii() and value.isdigit():
-        return min(float(value), _LONGEST_WAIT_S)
+    """Seconds, or a date; nothing of what cannot be read, has passed, or is too far away to be meant."""
     try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
+        if value.isascii() and value.isdigit():
+            seconds = float(value)
+        else:
+            at = parsedate_to_datetime(value)
+            seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError, IndexError):  # whatever the standard library makes of a wild one
         return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return min(max((at - datetime.now(UTC)).total_seconds(), 0.0), _LONGEST_WAIT_S)
-
-
-SIGNATURE_HEADER = "X-Avdetect-Signature"
+    return seconds if 0 < seconds <= _LONGEST_WAIT_S else None
 
 
 def signature(body: bytes, secret: str, at_unix_s: int) -> str:

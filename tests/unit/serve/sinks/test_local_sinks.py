@@ -171,3 +171,16 @@ def _runs(pid: str) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
+
+
+def test_a_command_gets_nothing_of_our_environment_but_what_it_needs_and_what_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MQTT_PASSWORD", "AVDETECT_WEB_TOKEN", "CREDENTIALS_DIRECTORY", "WANTED", "LC_TIME", "TZ"):
+        monkeypatch.setenv(name, f"value of {name}")
+    code = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))"
+    python(code, tmp_path / "seen", pass_env=["WANTED"]).deliver(report())
+
+    environment = json.loads((tmp_path / "seen").read_text())
+    assert {"WANTED", "LC_TIME", "TZ", "PATH", "AVDETECT_KEY"} <= environment.keys()
+    assert not {"MQTT_PASSWORD", "AVDETECT_WEB_TOKEN", "CREDENTIALS_DIRECTORY"} & environment.keys()

@@ -94,7 +94,18 @@ def test_only_a_refusal_that_will_not_change_is_permanent(server: WebServer, sta
     assert str(error).startswith(f"127.0.0.1 answered {status}")
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("12", 12), ("99999999", 3600), ("soon", None)])
+WILD = ["3601", "99999999", "9" * 400, "soon", "-5", "1e3", "nan", "0", "Fri, 31 Dec 9999 23:59:59 GMT"]
+WILD += ["Fri, 31 Dec 99999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 +2359", "Mon, 01 Jan 1990 00:00:00 GMT", "\xb2"]
+
+
+@pytest.mark.parametrize("value", WILD)
+def test_a_wild_time_to_try_again_at_is_ignored(server: WebServer, value: str) -> None:
+    server.answer = lambda request: (503, {"Retry-After": value})
+
+    assert refusal(hook(server.url)).retry_after_s is None
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("12", 12), ("3600", 3600)])
 def test_the_time_that_a_receiver_asks_for_is_passed_on(server: WebServer, value: str, seconds: float | None) -> None:
     server.answer = lambda request: (503, {"Retry-After": value})
 

@@ -404,3 +404,36 @@ def test_a_step_that_fails_is_undone(path: Path) -> None:
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert "note" not in [row[1] for row in connection.execute("PRAGMA table_info(events)")]
     connection.close()
+
+
+def test_a_clip_that_is_known_is_not_reported_again(path: Path) -> None:
+    event = an_event(stage="closed")
+    with Store(path) as store:
+        store.record_event(event)
+        for _ in range(2):
+            store.attach_clip(event.id, "a.mp4", "a.jpg", ["hook"])
+        store.attach_clip(event.id, "b.mp4", None, ["hook"])
+        clips = [delivery.payload["clip"] for delivery in store.next_deliveries("hook")]
+
+    assert clips == ["a.mp4", "b.mp4"]
+
+
+def test_an_installation_has_an_identity_of_its_own(tmp_path: Path) -> None:
+    identities = set()
+    for name in ("a", "a", "b"):
+        with Store(tmp_path / name) as store:
+            identities.add(store.identity())
+
+    assert len(identities) == 2
+
+
+def test_chosen_thresholds_are_kept_until_they_are_taken_back(path: Path) -> None:
+    with Store(path) as store:
+        store.set_threshold("yard", "gunshot", 0.7)
+        store.set_threshold("yard", "gunshot", 0.8)
+        store.set_threshold("yard", "siren", 0.5)
+    with Store(path) as store:
+        assert store.thresholds("yard") == {"gunshot": 0.8, "siren": 0.5}
+        store.set_threshold("yard", "gunshot", None)
+        assert store.thresholds("yard") == {"siren": 0.5}
+        assert store.thresholds("door") == {}

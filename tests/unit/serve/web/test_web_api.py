@@ -243,3 +243,42 @@ def test_the_description_names_every_route(client: httpx.Client) -> None:
         "/readyz",
         "/metrics",
     } == set(description["paths"])
+
+
+def test_a_threshold_is_chosen_and_taken_back(client: httpx.Client, service: LiveService) -> None:
+    service.add_feed("alley")
+    before = {feed["feed"]: feed for feed in client.get("/api/feeds").json()}["alley"]["thresholds"]["gunshot"]
+    chosen = client.put("/api/feeds/alley/thresholds/gunshot", json={"threshold": 0.77}).json()
+    back = client.put("/api/feeds/alley/thresholds/gunshot", json={"threshold": None}).json()
+
+    assert (chosen["thresholds"]["gunshot"], chosen["chosen_thresholds"]) == (0.77, ["gunshot"])
+    assert (back["thresholds"]["gunshot"], back["chosen_thresholds"]) == (before, [])
+    for body in ({"threshold": 1.5}, {"threshold": "high"}, {}, {"threshold": 0.5, "more": 1}):
+        assert client.put("/api/feeds/alley/thresholds/gunshot", json=body).status_code == 422
+    assert client.put("/api/feeds/alley/thresholds/dragon", json={"threshold": 0.5}).status_code == 404
+    assert client.put("/api/feeds/nobody/thresholds/gunshot", json={"threshold": 0.5}).status_code == 404
+
+
+def test_readiness_ends_where_reports_cannot_be_kept(client: httpx.Client, service: LiveService) -> None:
+    service.state.set_store_trouble("the disk is full.")
+    refused = client.get("/readyz")
+    service.state.set_store_trouble("")
+
+    assert (refused.status_code, refused.json()) == (503, {"status": "The disk is full."})
+    assert client.get("/readyz").status_code == 200
+
+
+def test_an_event_is_as_it_was_reported_last_though_the_store_is_behind(
+    client: httpx.Client, service: LiveService
+) -> None:
+    service.store.record_event(make_event("behind", stage="opened"))
+    service.state.set_unstored(2, {"behind": make_event("behind"), "new": make_event("new", confidence=0.3)})
+    listed = {event["id"]: event["stage"] for event in client.get("/api/events").json()["events"]}
+    sure = {event["id"] for event in client.get("/api/events?min_confidence=0.5").json()["events"]}
+    one = client.get("/api/events/new").json()
+    service.state.set_unstored(0, {})
+
+    assert (listed["behind"], listed["new"]) == ("closed", "closed")
+    assert "behind" in sure
+    assert "new" not in sure
+    assert one["confidence"] == 0.3
