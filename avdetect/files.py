@@ -1,4 +1,4 @@
-"""Files of results: targets are checked before the work, and appear whole or not at all.
+"""Files: read within bounds, and written whole or not at all to targets that are checked before the work.
 
 Whatever goes wrong on the way out is one sentence, an :class:`~avdetect.errors.OutputError` that names the target.
 """
@@ -12,11 +12,26 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from avdetect.errors import OutputError
 
-__all__ = ["check_folder", "check_target", "kind_of", "make_folder", "replacing", "replacing_folder", "why_not_written"]
+__all__ = [
+    "MAX_TEXT_BYTES",
+    "check_folder",
+    "check_target",
+    "kind_of",
+    "make_folder",
+    "open_file",
+    "read_file",
+    "real_path",
+    "replacing",
+    "replacing_folder",
+    "why_not_written",
+]
+
+MAX_TEXT_BYTES = 256 << 20
+"""What is read whole of a text: lists of a million videos are shorter."""
 
 _MAX_SUFFIX_BYTES = 16
 _MAX_STEM_BYTES = 40
@@ -57,6 +72,45 @@ def kind_of(path: Path) -> Literal["file", "folder", "other"] | None:
     except (OSError, ValueError):  # pathlib's own questions raise on names that are too long
         return None
     return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+
+
+def real_path(path: str | Path) -> str:
+    """Give what two names of the same file have in common; links that lead in a circle lead nowhere."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a null byte, which a list or a file of scores may hold
+        return str(path)
+
+
+def open_file(path: Path, *, limit: int) -> BinaryIO:
+    """Open a file to read it; nothing is waited for, as a pipe's writer would be, and nothing is read without bound.
+
+    Args:
+        path: The file.
+        limit: How many bytes it may have.
+
+    Raises:
+        OSError: It cannot be opened, is not a file, or is larger; ``strerror`` says which.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    status = os.fstat(descriptor)
+    reason = ""
+    if stat.S_ISDIR(status.st_mode):
+        reason = "it is a folder"
+    elif not stat.S_ISREG(status.st_mode):
+        reason = "it is a pipe or a device, not a file"
+    elif status.st_size > limit:
+        reason = f"it has {status.st_size >> 20} MiB, more than the {limit >> 20} that are read"
+    if reason:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, reason, str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_file(path: Path, *, limit: int = MAX_TEXT_BYTES) -> bytes:
+    """Read a whole file of at most ``limit`` bytes; errors as for ``open_file``."""
+    with open_file(path, limit=limit) as file:
+        return file.read(limit)
 
 
 def check_target(path: Path) -> None:

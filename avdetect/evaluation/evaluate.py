@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from avdetect.evaluation.frame_metrics import FrameTable, measure_frames, measur
 from avdetect.evaluation.result import EvaluatedVideo, Evaluation, Material
 from avdetect.events.curve import ScoreCurve
 from avdetect.events.rules import rules_for
+from avdetect.files import real_path
 from avdetect.labels.videos import UNNAMED_EVENT, LabelledVideo
 from avdetect.manifest import EventRule, Manifest
 from avdetect.timebase import Span
@@ -45,7 +45,7 @@ def pair_with_curves(
     Raises:
         UsageError: a video has no curve; the message names some.
     """
-    by_path = {os.path.realpath(curve.source): curve for curve in curves}
+    by_path = {real_path(curve.source): curve for curve in curves}
     by_name = {}
     names = {Path(video.name).parts for video in videos}
     for curve in curves:
@@ -53,7 +53,7 @@ def pair_with_curves(
         by_name.update({parts[-length:]: curve for length in range(1, len(parts) + 1) if parts[-length:] in names})
     pairs, missing = [], []
     for video in videos:
-        curve_or_none = by_path.get(os.path.realpath(video.path)) or by_name.get(Path(video.name).parts)
+        curve_or_none = by_path.get(real_path(video.path)) or by_name.get(Path(video.name).parts)
         if curve_or_none is None:
             missing.append(video.name)
         else:

@@ -11,6 +11,7 @@ The sound of a video is looked for in the list of sound beside the list of pictu
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import DataError
-from avdetect.files import kind_of
+from avdetect.files import kind_of, open_file
 from avdetect.labels.videos import FeatureFiles, LabelledVideo, TrueEvent
 from avdetect.timebase import Span
 
@@ -36,6 +37,8 @@ _AUDIO_ENDING = "__vggish.npy"
 _NORMAL = "A"
 _CLASSES = ("B1", "B2", "B4", "B5", "B6", "G")
 _ANNOTATIONS = "annotations.txt"
+
+_MAX_ARRAY_BYTES = 2 << 30
 
 
 def read_feature_list(path: Path, faults: list[str]) -> Iterator[LabelledVideo]:
@@ -107,8 +110,16 @@ def read_crops(files: FeatureFiles) -> tuple[NDArray[np.float32], NDArray[np.flo
 
 def _read_array(path: Path) -> NDArray[np.float32]:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with open_file(path, limit=_MAX_ARRAY_BYTES) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            if math.prod(shape) * dtype.itemsize > _MAX_ARRAY_BYTES:
+                raise ValueError("it promises more numbers than a file may hold")
+            file.seek(0)
+            array = np.load(file, allow_pickle=False)
+            np.asarray(array, np.float32)
+    except Exception as error:  # what a damaged file brings out of numpy
         raise DataError(f"{path} cannot be read as an array: {error}.") from error
     if array.ndim != 2 or not len(array):
         raise DataError(f"{path} has shape {array.shape}, expected (snippets, numbers).")

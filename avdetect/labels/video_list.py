@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from avdetect.errors import DataError
-from avdetect.files import kind_of
+from avdetect.files import MAX_TEXT_BYTES, kind_of, open_file, real_path
 from avdetect.labels.feature_files import read_feature_list
 from avdetect.labels.videos import LabelledVideo, VideoRow, classes_in
 from avdetect.media.find_sources import MEDIA_SUFFIXES
@@ -71,8 +70,9 @@ def _read(path: Path, faults: Faults) -> tuple[LabelledVideo, ...]:
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: a list of videos is a folder or ends in {', '.join(readers)}.")
     try:
+        open_file(path, limit=MAX_TEXT_BYTES).close()
         return tuple(readers[path.suffix.lower()](path, faults))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, RecursionError) as error:
         raise DataError(f"{path} cannot be read as text: {error}.") from error
 
 
@@ -134,7 +134,7 @@ def _file_faults(videos: Sequence[LabelledVideo], *, must_exist: bool) -> Iterat
         for file in (media,) if isinstance(media, Path) else (*media.visual, media.audio):
             if must_exist and kind_of(file) != "file":
                 yield f"{video.where}: there is no file {file}"
-            resolved = os.path.realpath(file)
+            resolved = real_path(file)
             if resolved in seen:
                 yield f"{video.where}: {file.name} is listed already ({seen[resolved]})"
             seen[resolved] = video.where

@@ -12,7 +12,6 @@ projections start from equal weights, and dropout is on the attention's probabil
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avdetect.errors import CheckpointError, UsageError
+from avdetect.files import open_file
 from avdetect.models.heads import InstanceOutputs
 
 __all__ = ["MacilSdConfig", "MacilSdNet", "MacilSdPartner", "load_published", "published_shapes"]
+
+_MAX_FILE_BYTES = 8 << 30  # of a checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,11 +209,13 @@ def load_published(path: Path | str, *, num_heads: int = 4) -> MacilSdNet:
     """
     path = Path(path)
     try:
+        open_file(path, limit=_MAX_FILE_BYTES).close()
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is no state dict of tensors: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # what a damaged file brings out of torch
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path} is no state dict of tensors: {reason}") from error
     tensors = _as_tensors(saved, path)
     config = _published_config(tensors, num_heads, path)
     shapes = published_shapes(config)

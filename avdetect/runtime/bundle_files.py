@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,11 +20,16 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from avdetect.errors import BundleError
-from avdetect.files import kind_of
+from avdetect.files import kind_of, read_file
 from avdetect.manifest import SCHEMA_VERSION, FileEntry, Manifest
 
 MANIFEST_NAME = "manifest.json"
 _MAX_MANIFEST_BYTES = 16 << 20
+_MAX_FILE_BYTES = (2 << 30) - 1
+"""A graph cannot be larger: that is as far as protobuf's lengths go."""
+_MAX_PACKED_TIMES = 200
+_PACKED_FREELY_BYTES = 32 << 20
+"""Weights do not become 200 times smaller in a zip; something that unpacks to so much more is made to fill memory."""
 
 
 def default_bundle_path() -> Path:
@@ -32,7 +38,7 @@ def default_bundle_path() -> Path:
 
 
 class _Folder(Protocol):
-    def read(self, name: str) -> bytes: ...
+    def read(self, name: str, limit: int) -> bytes: ...
     def size(self, name: str) -> int: ...
 
 
@@ -43,8 +49,8 @@ class _Directory:
     def size(self, name: str) -> int:
         return self._path(name).stat().st_size
 
-    def read(self, name: str) -> bytes:
-        return self._path(name).read_bytes()
+    def read(self, name: str, limit: int) -> bytes:
+        return read_file(self._path(name), limit=limit)
 
     def _path(self, name: str) -> Path:
         path = Path(os.path.realpath(self.root / name))
@@ -64,8 +70,12 @@ class _Zip:
     def size(self, name: str) -> int:
         return self.archive.getinfo(self.prefix + name).file_size
 
-    def read(self, name: str) -> bytes:
-        return self.archive.read(self.prefix + name)
+    def read(self, name: str, limit: int) -> bytes:
+        info = self.archive.getinfo(self.prefix + name)
+        if info.file_size > max(_MAX_PACKED_TIMES * info.compress_size, _PACKED_FREELY_BYTES):
+            raise ValueError(f"it would unpack to {info.file_size >> 20} MiB, which no model's file does")
+        with self.archive.open(info) as file:
+            return file.read(limit)
 
 
 class _Memory:
@@ -75,8 +85,8 @@ class _Memory:
     def size(self, name: str) -> int:
         return len(self.contents[name])
 
-    def read(self, name: str) -> bytes:
-        return self.contents[name]
+    def read(self, name: str, limit: int) -> bytes:
+        return self.contents[name][:limit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +108,16 @@ class BundleFiles:
         Raises:
             BundleError: it is missing, or its size or hash is not what the manifest says.
         """
+        if entry.size > _MAX_FILE_BYTES:
+            raise BundleError(
+                f"{self.path}: {entry.path} has {entry.size >> 20} MiB by the manifest, too much to load."
+            )
         try:
             size = self._folder.size(entry.path)
-            data = self._folder.read(entry.path) if size == entry.size else b""
-        except (OSError, KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            data = self._folder.read(entry.path, size) if size == entry.size else b""
+        except BundleError:
+            raise
+        except Exception as error:  # a damaged zip raises what it likes
             raise BundleError(f"{self.path}: {entry.path} cannot be read ({_reason(error)}).") from error
         if size != entry.size:
             raise BundleError(
@@ -128,7 +144,7 @@ class BundleFiles:
         data = self.read_file(graph)
         try:
             outside = external_data_locations(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{self.path}: {graph} is not an ONNX model ({error}).") from error
         if outside:
             raise BundleError(
@@ -151,7 +167,7 @@ def open_bundle_files(path: Path) -> Iterator[BundleFiles]:
     elif kind_of(path) == "file":
         try:
             archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # a damaged zip raises what it likes
             raise BundleError(
                 f"{path} is neither a bundle's directory nor a .zip of one ({_reason(error)})."
             ) from error
@@ -191,17 +207,19 @@ def _manifest_bytes(path: Path, folder: _Folder) -> bytes:
     try:
         if folder.size(MANIFEST_NAME) > _MAX_MANIFEST_BYTES:
             raise BundleError(f"{path}: {MANIFEST_NAME} is larger than {_MAX_MANIFEST_BYTES >> 20} MiB.")
-        return folder.read(MANIFEST_NAME)
+        return folder.read(MANIFEST_NAME, _MAX_MANIFEST_BYTES)
     except (FileNotFoundError, KeyError) as error:
         raise BundleError(f"{path} is not a bundle: it has no {MANIFEST_NAME}.") from error
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except BundleError:
+        raise
+    except Exception as error:  # a damaged zip raises what it likes
         raise BundleError(f"{path}: {MANIFEST_NAME} cannot be read ({_reason(error)}).") from error
 
 
 def _parse(path: Path, text: bytes) -> Manifest:
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: {MANIFEST_NAME} is not JSON ({error}).") from error
     declared = str(data.get("schema_version", "")) if isinstance(data, dict) else ""
     version, ours = _version(declared), _version(SCHEMA_VERSION)
@@ -219,6 +237,8 @@ def _parse(path: Path, text: bytes) -> Manifest:
         raise BundleError(
             f"{path}: {MANIFEST_NAME} is not valid: {where + ': ' if where else ''}{first['msg']}."
         ) from error
+    except Exception as error:  # numbers that no check of a single field foresaw
+        raise BundleError(f"{path}: {MANIFEST_NAME} is not valid: {type(error).__name__}: {error}.") from error
     for entry in manifest.files:
         pure = PurePosixPath(entry.path)
         if pure.is_absolute() or ".." in pure.parts or "\\" in entry.path or ":" in entry.path:
@@ -228,7 +248,7 @@ def _parse(path: Path, text: bytes) -> Manifest:
 
 def _version(text: str) -> tuple[int, int] | None:
     major, _, minor = text.partition(".")
-    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
+    return (int(major), int(minor)) if _NUMBER.fullmatch(major) and _NUMBER.fullmatch(minor) else None
 
 
 def _reason(error: Exception) -> str:
@@ -236,6 +256,8 @@ def _reason(error: Exception) -> str:
         return error.strerror
     return "it is not there" if isinstance(error, KeyError) else str(error)
 
+
+_NUMBER = re.compile(r"[0-9]{1,4}")
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 

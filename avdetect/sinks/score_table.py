@@ -10,6 +10,7 @@ snippet with neither sound nor picture is written as a row of zeros, and only th
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,16 @@ from numpy.typing import NDArray
 
 from avdetect.errors import ScoresError, UsageError
 from avdetect.events.curve import ScoreCurve
+from avdetect.files import open_file
 
 COLUMNS = ("video", "start", "end", "anomaly", "audio", "visual")
 """The columns before one column per class. Times are in seconds from the grid's origin."""
 
 ORDER_TOLERANCE_S = 1e-3
 """A snippet may start this much before the last one ended: times are often rounded to a millisecond."""
+
+MAX_SCORES_BYTES = 2 << 30
+"""Of a file, and of what it unpacks to: a thousand hours of scores."""
 
 Where = Callable[[int], str]
 
@@ -185,7 +190,7 @@ def read_csv(path: Path) -> list[ScoreCurve]:
     videos: list[str] = []
     numbers: list[list[float]] = []
     lines: list[int] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with io.TextIOWrapper(open_file(path, limit=MAX_SCORES_BYTES), encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         try:
             header = next(reader, None)
@@ -257,8 +262,12 @@ def read_parquet(path: Path) -> list[ScoreCurve]:
     """
     pyarrow = require_pyarrow()
     try:
-        with path.open("rb") as file:
-            columns = pyarrow.parquet.ParquetFile(file).read()
+        with open_file(path, limit=MAX_SCORES_BYTES) as file:
+            table_file = pyarrow.parquet.ParquetFile(file)
+            promised = table_file.metadata.num_rows * table_file.metadata.num_columns * 8
+            if promised > MAX_SCORES_BYTES:
+                raise ScoresError(f"{path}: it would unpack to {promised >> 20} MiB, more than is read.")
+            columns = table_file.read()
     except pyarrow.ArrowException as error:
         raise ScoresError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}).") from error
     header = columns.column_names

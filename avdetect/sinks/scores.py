@@ -9,6 +9,7 @@ Nothing in it is pickled.
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -19,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avdetect.errors import ScoresError, UsageError
+from avdetect.errors import AvdetectError, ScoresError, UsageError
 from avdetect.events.curve import ScoreCurve
-from avdetect.files import check_target, replacing
+from avdetect.files import check_target, open_file, replacing
 from avdetect.sinks.score_table import (
+    MAX_SCORES_BYTES,
     ORDER_TOLERANCE_S,
     common_classes,
     read_csv,
@@ -70,9 +72,23 @@ def read_scores(path: Path | str) -> list[ScoreCurve]:
     path = Path(path)
     form = _format_of(path)
     try:
-        return form.read(path)
+        curves = form.read(path)
+    except AvdetectError:
+        raise
     except OSError as error:
         raise ScoresError(f"cannot read {path}: {error.strerror or error}.") from error
+    except Exception as error:  # what a damaged file brings out of the libraries that read it
+        raise ScoresError(f"{path}: not a file of scores, or a damaged one ({type(error).__name__}).") from error
+    if not curves:
+        raise ScoresError(f"{path}: holds the scores of no video.")
+    for curve in curves:
+        if not curve.classes or not all(curve.classes) or len(set(curve.classes)) < len(curve.classes):
+            raise ScoresError(f"{path}: its classes must have names, each another.")
+        if not curve.source or "\0" in curve.source:
+            raise ScoresError(f"{path}: {curve.source!r} is no name of a video.")
+    if len({curve.source for curve in curves}) < len(curves):
+        raise ScoresError(f"{path}: holds the scores of a video twice.")
+    return curves
 
 
 def _format_of(path: Path) -> _ScoresFormat:
@@ -152,13 +168,15 @@ def read_npz(path: Path) -> list[ScoreCurve]:
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays, of the right types and shapes."""
     try:
-        with path.open("rb") as file:  # np.load leaves a damaged file open that it opened itself
+        # np.load leaves a damaged file open that it opened itself.
+        with open_file(path, limit=MAX_SCORES_BYTES) as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ScoresError(f"{path}: holds a single array, not an archive of scores.")
             missing = [name for name in (*_PER_FILE, *_PER_SNIPPET) if name not in archive]
             if missing:
                 raise ScoresError(f"{path}: no array is called {', '.join(missing)}; it does not hold scores.")
+            _check_sizes(archive.zip, path)
             arrays = {name: archive[name] for name in (*_PER_FILE, *_PER_SNIPPET)}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ScoresError(f"{path}: not a NumPy archive of scores, or a damaged one.") from error
@@ -187,13 +205,34 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+def _check_sizes(archive: zipfile.ZipFile | None, path: Path) -> None:
+    """Refuse what would fill the memory before any of it is unpacked: headers may promise more than there is."""
+    total = 0
+    assert archive is not None  # numpy has just opened it
+    for info in archive.infolist():
+        total += info.file_size
+        with archive.open(info) as member:
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(member)
+        if math.prod(shape) * dtype.itemsize > info.file_size:
+            raise ScoresError(f"{path}: {info.filename} is damaged: it promises more numbers than it holds.")
+    if total > MAX_SCORES_BYTES:
+        raise ScoresError(f"{path}: it would unpack to {total >> 20} MiB, more than {MAX_SCORES_BYTES >> 20} are read.")
+
+
 def _check(curve: ScoreCurve, path: Path) -> None:
     for name in ("scores", "audio_scores", "visual_scores"):
         values = getattr(curve, name)
         if not ((values >= 0.0) & (values <= 1.0)).all():
             raise ScoresError(f"{path}: {name} of {curve.source} must be probabilities from 0 to 1.")
     in_order = curve.start_s[1:] >= curve.end_s[:-1] - ORDER_TOLERANCE_S
-    if not (np.isfinite(curve.end_s).all() and (curve.start_s < curve.end_s).all() and in_order.all()):
+    if not (
+        np.isfinite(curve.start_s).all()
+        and np.isfinite(curve.end_s).all()
+        and (curve.start_s < curve.end_s).all()
+        and in_order.all()
+    ):
         raise ScoresError(f"{path}: the snippets of {curve.source} must have a length and come in order.")
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from avdetect.errors import DataError, MediaError
-from avdetect.files import kind_of
+from avdetect.files import MAX_TEXT_BYTES, kind_of, open_file
 from avdetect.labels.video_list import Faults, all_faults, csv_lines, json_lines, validated
 from avdetect.media.packets import AudioChunk, StreamPlan
 from avdetect.media.source import open_source
@@ -108,8 +108,9 @@ def read_text_records(path: Path) -> tuple[TextRecord, ...]:
         raise DataError(f"{path}: a list of recordings ends in {' or '.join(readers)}.")
     faults: Faults = []
     try:
+        open_file(path, limit=MAX_TEXT_BYTES).close()
         records = tuple(readers[path.suffix.lower()](path, faults))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, RecursionError) as error:
         raise DataError(f"{path} cannot be read as text: {error}.") from error
     faults += [f"{one.where}: there is no file {one.media}" for one in records if kind_of(one.media) != "file"]
     if not records and not faults:

@@ -16,8 +16,8 @@ import safetensors
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from avdetect.errors import CheckpointError, UsageError
-from avdetect.files import replacing
+from avdetect.errors import CheckpointError
+from avdetect.files import open_file, replacing
 from avdetect.models.alignment import AlignmentConfig, AlignmentNet
 from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
@@ -37,6 +37,8 @@ _FORMAT = "avdetect-checkpoint-1"
 _ALIGNMENT_FORMAT = "avdetect-alignment-1"
 
 Loaded = TypeVar("Loaded")
+
+_MAX_FILE_BYTES = 8 << 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +184,7 @@ def load_weights(
         CheckpointError: the file is not there, is damaged, is of another format, or contradicts itself.
     """
     try:
+        open_file(path, limit=_MAX_FILE_BYTES).close()  # it would wait for a pipe's writer
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -193,6 +196,6 @@ def load_weights(
         raise CheckpointError(f"{path} {if_other}")
     try:
         return build(json.loads(metadata[file_format]), tensors)
-    except (UsageError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever a description leads to that does not fit its weights
         reason = " ".join(str(error).split())  # torch lists what is wrong line by line
         raise CheckpointError(f"{path}: weights and description do not agree: {reason}") from error

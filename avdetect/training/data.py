@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from avdetect.errors import DataError
+from avdetect.files import real_path
 from avdetect.labels.feature_files import read_features
 from avdetect.labels.video_list import read_labelled_videos
 from avdetect.labels.videos import FeatureFiles, LabelledVideo
@@ -182,11 +182,11 @@ def divide(data: TrainingData, config: TrainConfig) -> Divided:
 
 
 def _check_apart(data: TrainingData, path: Path, validation: Sequence[LabelledVideo]) -> None:
-    mine = {os.path.realpath(record.path): record.where for record in data.records}
+    mine = {real_path(record.path): record.where for record in data.records}
     faults = [
         f"  {record.where}: {record.path.name} is to be trained on ({mine[file]})"
         for record in validation
-        if (file := os.path.realpath(record.path)) in mine
+        if (file := real_path(record.path)) in mine
     ]
     faults += [
         f"  {record.where}: unknown label {name}; no video to train on has it"

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from avdetect.errors import DataError, UsageError
+from avdetect.files import read_file
 from avdetect.serve.config.mistakes import KeyPath, Mistake, in_words, misuse
 from avdetect.serve.config.settings import Config
 
@@ -71,7 +72,7 @@ def examine_config(path: Path) -> ConfigFile:
         UsageError: so much is wrong that nothing is left.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_file(path).decode()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from avdetect.errors import DataError, UsageError
+from avdetect.files import read_file
 from avdetect_cli import tasks
 from avdetect_cli.options import BundleOption, DeviceOption, QuietOption, Split
 from avdetect_cli.output.targets import check_outputs
@@ -464,7 +465,7 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_file(path).decode())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:

@@ -7,14 +7,13 @@ a folder where a file is asked for, or with another ending, is misuse (2). A pla
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from avdetect.errors import OutputError, UsageError
-from avdetect.files import check_folder, check_target, kind_of
+from avdetect.files import check_folder, check_target, kind_of, real_path
 
-__all__ = ["JSON_SUFFIXES", "PAGE_SUFFIXES", "check_outputs", "place_of"]
+__all__ = ["JSON_SUFFIXES", "PAGE_SUFFIXES", "check_outputs"]
 
 JSON_SUFFIXES = (".json",)
 PAGE_SUFFIXES = (".html", ".htm")
@@ -41,7 +40,7 @@ def check_outputs(
         UsageError: A name ends otherwise, is that of an input, is given twice, or is that of something else.
         OutputError: A file or a folder cannot be written.
     """
-    inputs = {place_of(path) for path in read}
+    inputs = {real_path(path) for path in read}
     taken: set[str] = set()
     for option, path in files.items():
         if path is None:
@@ -50,7 +49,7 @@ def check_outputs(
         if endings is not None and path.suffix.lower() not in endings:
             what = "a report is a web page, " if endings is PAGE_SUFFIXES else ""
             raise UsageError(f"{option} {path}: {what}give it a name that ends in {endings[0]}.")
-        place = place_of(path)
+        place = real_path(path)
         if place in inputs:
             raise UsageError(f"{path} is an input and would be overwritten: name another file for the output.")
         if place in taken:
@@ -72,8 +71,3 @@ def check_outputs(
         ):  # more likely a slip than a wish for several new folders
             raise OutputError(f"cannot write {folder}: there is no folder {folder.parent}.")
         check_folder(folder)
-
-
-def place_of(path: str | Path) -> str:
-    """Give what two names of the same file have in common; links that lead in a circle lead nowhere."""
-    return os.path.realpath(path)

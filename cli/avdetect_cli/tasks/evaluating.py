@@ -24,7 +24,7 @@ from avdetect.evaluation.page import write_page
 from avdetect.evaluation.result import evaluation_document
 from avdetect.events.curve import ScoreCurve
 from avdetect.features.encoding import Progress
-from avdetect.files import kind_of, replacing
+from avdetect.files import kind_of, real_path, replacing
 from avdetect.labels.feature_files import read_crops
 from avdetect.labels.quiet_videos import quiet_videos
 from avdetect.labels.video_list import read_labelled_videos
@@ -40,7 +40,7 @@ from avdetect.runtime.scorer import score_features
 from avdetect.serve.store.material import kept_material
 from avdetect.sinks.scores import check_scores_path, read_scores, write_scores
 from avdetect_cli.output.plan import Finding
-from avdetect_cli.output.targets import JSON_SUFFIXES, PAGE_SUFFIXES, check_outputs, place_of
+from avdetect_cli.output.targets import JSON_SUFFIXES, PAGE_SUFFIXES, check_outputs
 from avdetect_cli.terminal.figures import show_evaluation
 from avdetect_cli.terminal.progress import ProgressDisplay
 from avdetect_cli.terminal.text import out, say
@@ -138,7 +138,7 @@ def calibrate(
     Raises:
         AvdetectError: a bundle, a manifest or a video cannot be read, or the new bundle cannot be written.
     """
-    if place_of(output) == place_of(bundle):
+    if real_path(output) == real_path(bundle):
         raise UsageError(f"-o {output} is the bundle itself: name another folder for the calibrated one.")
     if from_scores is not None and not is_scores_file(from_scores):
         raise UsageError(f"--from-scores {from_scores}: saved scores end in .npz, .csv or .parquet.")

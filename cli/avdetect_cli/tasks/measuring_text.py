@@ -11,7 +11,7 @@ from rich.console import Console
 
 from avdetect.errors import DataError, UsageError
 from avdetect.evaluation.result import plain
-from avdetect.files import replacing
+from avdetect.files import read_file, replacing
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.sound_text import open_alignment
 from avdetect.runtime.text_evaluation import evaluate_text as measure
@@ -78,7 +78,7 @@ def evaluate_text(
 
 def _read_prompts(path: Path) -> dict[str, list[str]]:
     try:
-        prompts: Any = json_text.loads(path.read_text("utf-8"))
+        prompts: Any = json_text.loads(read_file(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
