@@ -85,9 +85,9 @@ def main() -> None:
         for what, ways in (
             (
                 f"luma {LUMA_SIZE[1]}x{LUMA_SIZE[0]}",
-                (lambda f: kernel.luma(f, 0), lambda f: plain.luma(f, 0), swscale_luma),
+                (lambda f: kernel.luma(f), lambda f: plain.luma(f), swscale_luma),
             ),
-            (f"rgb {RGB_SIZE[1]}x{RGB_SIZE[0]}", (lambda f: kernel.rgb(f, 0), lambda f: plain.rgb(f, 0), swscale_rgb)),
+            (f"rgb {RGB_SIZE[1]}x{RGB_SIZE[0]}", (lambda f: kernel.rgb(f), lambda f: plain.rgb(f), swscale_rgb)),
         ):
             ours, numpy, swscale = median_ms(ways, frames, options.rounds)
             print(

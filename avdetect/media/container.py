@@ -157,7 +157,7 @@ def describe(
     )
     if video is not None:
         context = video.stream.codec_context
-        turned = video.rotation % 180 != 0
+        turned = video.orientation.is_transposed
         rate_hz = video.stream.average_rate or video.stream.guessed_rate
         info = replace(
             info,
@@ -166,7 +166,8 @@ def describe(
             height=context.width if turned else context.height,
             frame_rate_hz=float(rate_hz) if rate_hz else None,
             pixel_format=context.pix_fmt or "",
-            rotation=video.rotation,
+            rotation=video.orientation.rotation,
+            mirrored=video.orientation.mirrored,
         )
     if audio is not None:
         context_of_audio = audio.stream.codec_context

@@ -95,6 +95,8 @@ class MediaInfo:
     pixel_format: str = ""
     rotation: int = 0
     """Degrees clockwise by which a player turns the coded picture."""
+    mirrored: bool = False
+    """Whether a player then mirrors it, left to right."""
     audio_codec: str | None = None
     audio_rate_hz: int = 0
     audio_channels: int = 0

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 import threading
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import av
 import numpy as np
+from av.buffer import Buffer
 from av.video.frame import VideoFrame as DecodedFrame
 from av.video.plane import VideoPlane
 from numpy.typing import NDArray
@@ -28,7 +31,7 @@ from avdetect.errors import MediaError
 from avdetect.media.colour import ColourConversion, rgb_conversions, yuv_conversions
 from avdetect.media.resample import Axis, Plane, Resample, resample
 
-__all__ = ["PictureMaker"]
+__all__ = ["UPRIGHT", "Orientation", "PictureMaker", "orientation_of"]
 
 _PLANAR = re.compile(r"(gray|yuva?j?4[0-4][0-4]p|gbra?p)((9|10|12|14|16)le)?")
 """Formats with a plane per component and the samples in the low bits of their 8 or 16."""
@@ -48,6 +51,50 @@ _TIMED_PICTURES = 16
 """After as many it is known what one costs."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How a player turns a decoded picture, and then mirrors it: one of eight ways."""
+
+    rotation: int = 0
+    """Degrees clockwise, a multiple of 90."""
+    mirrored: bool = False
+    """Whether left and right change places after that."""
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether rows become columns."""
+        return self.rotation % 180 != 0
+
+    def applied(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture, ``(height, width, channels)``, as it is shown."""
+        if self.rotation % 360:
+            picture = np.rot90(picture, -(self.rotation // 90))
+        return np.ascontiguousarray(picture[:, ::-1] if self.mirrored else picture)
+
+
+def orientation_of(frame: DecodedFrame) -> Orientation:
+    """By the frame's display matrix, whose rotation alone does not tell a mirrored picture from another."""
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know all that FFmpeg puts beside a frame
+        return Orientation(-round(frame.rotation / 90) * 90 % 360)
+    return _orientation(bytes(matrix)) if isinstance(matrix, Buffer) else UPRIGHT
+
+
+@lru_cache(maxsize=16)
+def _orientation(matrix: bytes) -> Orientation:
+    """Of an FFmpeg display matrix: ``x' = a * x + c * y`` and ``y' = b * x + d * y``, y downwards, in 16.16."""
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        leftwards, upwards, rotation = a < 0, d < 0, 180 if d < 0 else 0
+        return Orientation(rotation, mirrored=leftwards != upwards)
+    leftwards, upwards, rotation = c < 0, b < 0, 270 if b < 0 else 90
+    return Orientation(rotation, mirrored=leftwards == upwards)
+
+
+UPRIGHT = Orientation()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,28 +164,28 @@ class PictureMaker:
         if compiled:
             self._resample = _compiled_resample()
 
-    def luma(self, frame: DecodedFrame, rotation: int) -> NDArray[np.uint8]:
+    def luma(self, frame: DecodedFrame, orientation: Orientation = UPRIGHT) -> NDArray[np.uint8]:
         """Full-range luma, ``(height, width)``.
 
         Args:
             frame: as decoded. Alpha is ignored, interlaced fields stay woven.
-            rotation: degrees clockwise, a multiple of 90, by which a player turns the frame.
+            orientation: how a player turns the frame.
 
         Raises:
             MediaError: The pixel format cannot be read.
         """
-        return self._picture(frame, rotation, rgb=False)[..., 0]
+        return self._picture(frame, orientation, rgb=False)[..., 0]
 
-    def rgb(self, frame: DecodedFrame, rotation: int) -> NDArray[np.uint8]:
+    def rgb(self, frame: DecodedFrame, orientation: Orientation = UPRIGHT) -> NDArray[np.uint8]:
         """RGB, ``(height, width, 3)``; arguments and errors as for :meth:`luma`."""
-        return self._picture(frame, rotation, rgb=True)
+        return self._picture(frame, orientation, rgb=True)
 
-    def _picture(self, frame: DecodedFrame, rotation: int, *, rgb: bool) -> NDArray[np.uint8]:
+    def _picture(self, frame: DecodedFrame, orientation: Orientation, *, rgb: bool) -> NDArray[np.uint8]:
         size = self._rgb_size if rgb else self._luma_size
         if 0 in size:
             return np.zeros((*size, 3 if rgb else 1), np.uint8)
         frame = _readable(frame)
-        recipe = self._recipe(frame, size if rotation % 180 == 0 else size[::-1], rgb)
+        recipe = self._recipe(frame, size[::-1] if orientation.is_transposed else size, rgb)
         components = np.empty((len(recipe.components), *recipe.size), np.float32)
         planes = frame.planes
         began = time.thread_time() if self._is_undecided else 0.0
@@ -147,7 +194,7 @@ class PictureMaker:
         if self._is_undecided:
             self._decide(time.thread_time() - began)
         picture = recipe.conversion(components)
-        return np.ascontiguousarray(np.rot90(picture, -(rotation // 90))) if rotation % 360 else picture
+        return picture if orientation == UPRIGHT else orientation.applied(picture)
 
     def _recipe(self, frame: DecodedFrame, size: tuple[int, int], rgb: bool) -> _Recipe:
         key = (frame.format.name, frame.height, frame.width, frame.colorspace, frame.color_range, size, rgb)

@@ -15,6 +15,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from avdetect.media.planes import UPRIGHT, Orientation
+
 __all__ = ["thumbnail"]
 
 MAX_WIDTH = 640
@@ -22,14 +24,16 @@ _QUALITY = 5
 """Of FFmpeg's 2 (best) to 31."""
 
 
-def thumbnail(packets: Iterable[Packet[Any]], stream: VideoStream, time_s: float, *, rotation: int = 0) -> bytes | None:
+def thumbnail(
+    packets: Iterable[Packet[Any]], stream: VideoStream, time_s: float, *, orientation: Orientation = UPRIGHT
+) -> bytes | None:
     """The picture on show at ``time_s`` as a JPEG, at most ``MAX_WIDTH`` wide and upright.
 
     Args:
         packets: of ``stream``, in order of decoding, from a key frame on.
         stream: whose codec parameters to use.
         time_s: on the packets' own clock; the first picture is taken where all are later.
-        rotation: degrees clockwise, a multiple of 90, by which a player turns the picture.
+        orientation: how a player turns the picture.
 
     Returns:
         The file's content; ``None`` where there was no picture.
@@ -40,7 +44,7 @@ def thumbnail(packets: Iterable[Packet[Any]], stream: VideoStream, time_s: float
     width = min(MAX_WIDTH, shown.width) // 2 * 2
     height = max(2, round(shown.height * width / shown.width) // 2 * 2)
     small = shown.reformat(width, height, format="rgb24").to_ndarray()
-    upright = np.ascontiguousarray(np.rot90(small, -(rotation // 90)), np.uint8)
+    upright = orientation.applied(np.asarray(small, np.uint8))
     picture = VideoFrame.from_ndarray(upright, format="rgb24").reformat(format="yuvj420p")
     encoder = CodecContext.create("mjpeg", "w")
     assert isinstance(encoder, VideoCodecContext)

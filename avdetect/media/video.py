@@ -19,9 +19,9 @@ from avdetect.media.decode import PresentationClock, decoded_pictures
 from avdetect.media.demux import PacketSource
 from avdetect.media.losses import Damage
 from avdetect.media.packets import StreamPlan, VideoFrame
-from avdetect.media.planes import PictureMaker
+from avdetect.media.planes import Orientation, PictureMaker, orientation_of
 
-__all__ = ["CellClock", "VideoTrack", "clockwise_rotation"]
+__all__ = ["CellClock", "VideoTrack"]
 
 HOLD_INTERVALS = Fraction(3, 2)
 """A picture stands in for missing ones for one and a half frame intervals, and for a hop at least."""
@@ -93,7 +93,7 @@ class VideoTrack:
         """Where the last picture seen so far ends, on the stream's clock."""
         self._spared_until: int | None = None
         """Where the last picture that was not decoded ends, in ticks."""
-        self.rotation = 0
+        self.orientation = Orientation()
 
     def start(self) -> Fraction | None:
         """Decode up to the first picture; its time on the stream's clock, ``None`` if there is none to be had.
@@ -110,7 +110,7 @@ class VideoTrack:
         first = next(decoded, None)
         if first is None:
             return None
-        self.rotation = clockwise_rotation(first)
+        self.orientation = orientation_of(first)
         self._frames = chain([first], decoded)
         self.end = PresentationClock().ticks(first, 0) * self.time_base
         return self.end
@@ -211,18 +211,13 @@ class VideoTrack:
         first_cell = max(seen_cell + 1, picked.cell // per_snippet * per_snippet)
         cells = range(first_cell, min(shown_cell, first_cell + per_snippet - 1) + 1)
         wants_rgb = any(cell % per_snippet in self._plan.rgb_cells for cell in cells)
-        rotation = clockwise_rotation(picked.frame)
+        orientation = orientation_of(picked.frame)
         time = picked.ticks * self.time_base - self._origin
         return VideoFrame(
             time=time,
             # A picture with a hole after it says that it lasts as long as the hole; the last one has no such reason.
             hold=max(self._hold(), picked.duration) if is_last else self._hold(),
             duration=picked.duration if end is None else min(picked.duration, end - time),
-            luma=self._pictures.luma(picked.frame, rotation),
-            rgb=self._pictures.rgb(picked.frame, rotation) if wants_rgb else None,
+            luma=self._pictures.luma(picked.frame, orientation),
+            rgb=self._pictures.rgb(picked.frame, orientation) if wants_rgb else None,
         )
-
-
-def clockwise_rotation(frame: DecodedPicture) -> int:
-    """Degrees clockwise, a multiple of 90, by which a player turns the picture."""
-    return -round(frame.rotation / 90) * 90 % 360

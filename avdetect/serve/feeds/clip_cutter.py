@@ -18,6 +18,7 @@ from avdetect.errors import AvdetectError, OutputError
 from avdetect.files import replacing
 from avdetect.media.live_buffer import MediaStream, PacketRing
 from avdetect.media.packets import MediaInfo
+from avdetect.media.planes import Orientation
 from avdetect.media.thumbnail import thumbnail
 from avdetect.redaction import redacted
 from avdetect.serve.feeds.clip_requests import EARLY
@@ -273,7 +274,8 @@ class ClipCutter:
         shown = [packet for packet in packets if packet.stream is stream]
         entries = [at for at, packet in enumerate(shown) if packet.is_keyframe and _time_s(packet) <= time_s]
         shown = _copies(shown[entries[-1] if entries else 0 :])
-        picture = thumbnail(shown, stream, time_s, rotation=recording.info.rotation)
+        orientation = Orientation(recording.info.rotation, recording.info.mirrored)
+        picture = thumbnail(shown, stream, time_s, orientation=orientation)
         if picture is None:
             return None
         with replacing(path) as temporary:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -168,3 +172,32 @@ def test_the_info_says_what_the_file_holds(media: MediaFactory) -> None:
     assert (info.audio_codec, info.audio_rate_hz, info.audio_channels) == ("aac", 48_000, 1)
     assert info.duration_s == pytest.approx(3.0, abs=0.05)
     assert len(info.audio_tracks) == 1
+
+
+MATRICES = [(a, 0, 0, d) for a in (1, -1) for d in (1, -1)] + [(0, b, c, 0) for b in (1, -1) for c in (1, -1)]
+CORNERS = (
+    "color=black:s=320x240:r=25:d=1,drawbox=x=0:y=0:w=160:h=120:c=red:t=fill,"
+    "drawbox=x=160:y=0:w=160:h=120:c=white:t=fill,drawbox=x=0:y=120:w=160:h=120:c=blue:t=fill"
+)
+
+
+@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+def test_every_display_matrix_is_obeyed_as_ffmpeg_does(media: MediaFactory, matrix: tuple[int, ...]) -> None:
+    coded = media.ffmpeg("corners.mp4", "-f", "lavfi", "-i", CORNERS, *X264)
+    data = bytearray(coded.read_bytes())
+    header = data.index(b"tkhd")
+    at = header + 24 + (32 if data[header + 4] else 20)  # after version, times, identity, duration, layer ...
+    a, b, c, d = (value << 16 for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path = media.folder / f"matrix{matrix}.mp4"
+    path.write_bytes(data)
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-i", path, "-frames:v", "1", "-vf", "scale=32:32"]
+    raw = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True, check=True).stdout
+    shown = np.frombuffer(raw, np.uint8).reshape(32, 32, 3)
+    contents = read(path, plan=replace(PLAN, rgb_cells=frozenset(range(8))))
+    assert contents.frames[0].rgb is not None
+    difference = np.abs(contents.frames[0].rgb.astype(int) - shown)
+    assert difference[4:12, 4:12].max() < 24
+    assert difference.mean() < 8
+    transposed = matrix[0] == 0
+    assert (contents.info.width, contents.info.height) == ((240, 320) if transposed else (320, 240))

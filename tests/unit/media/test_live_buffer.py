@@ -13,6 +13,7 @@ from av.packet import Packet
 
 from avdetect.media import live_buffer
 from avdetect.media.live_buffer import PacketQueue, PacketRing, Received
+from avdetect.media.planes import Orientation
 from avdetect.media.thumbnail import MAX_WIDTH, thumbnail
 from tests.synth.media import MediaFactory
 
@@ -101,6 +102,9 @@ def test_closing_lets_a_putter_that_waits_for_room_go(monkeypatch: pytest.Monkey
     assert outcomes == [False]
 
 
+TURNED = Orientation(90)
+
+
 def fill(path: Path, *, max_s: float, max_bytes: int = 10_000_000, keep_from_s: float | None = None) -> PacketRing:
     """A ring that a whole file went through, which is closed again."""
     with av.open(path) as container:
@@ -177,7 +181,9 @@ def test_a_thumbnail_of_a_large_picture_is_small_and_upright(media: MediaFactory
     wide = media.flash_and_tone("wide.mp4", size="1280x360", audio=(), duration_s=1)
     with av.open(wide) as container:
         stream = container.streams.video[0]
-        jpeg = thumbnail([packet for packet in container.demux(stream) if packet.size], stream, 0.5, rotation=90)
+        jpeg = thumbnail(
+            [packet for packet in container.demux(stream) if packet.size], stream, 0.5, orientation=Orientation(90)
+        )
 
     assert jpeg is not None
     (picture,) = av.CodecContext.create("mjpeg", "r").decode(av.Packet(jpeg))

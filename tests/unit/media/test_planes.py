@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 
 from avdetect.errors import MediaError
 from avdetect.media import planes
-from avdetect.media.planes import PictureMaker
+from avdetect.media.planes import Orientation, PictureMaker
 
 HEIGHT, WIDTH = 240, 320
 LUMA_SIZE, RGB_SIZE = (30, 40), (48, 64)
@@ -113,10 +113,10 @@ def test_pictures_are_those_that_ffmpeg_makes(
     luma = expected_rgb(LUMA_SIZE) @ np.array(shares[matrix])
     for maker in makers:
         # A sixteenth of the chroma loses some of the edges' colour.
-        assert difference(maker.rgb(frame, 0), expected_rgb(RGB_SIZE)) < (2.0 if pixel_format == "yuv410p" else 1.0)
-        assert difference(maker.luma(frame, 0), luma) < 1.0
-    np.testing.assert_array_equal(makers[0].rgb(frame, 0), makers[1].rgb(frame, 0))
-    np.testing.assert_array_equal(makers[0].luma(frame, 0), makers[1].luma(frame, 0))
+        assert difference(maker.rgb(frame), expected_rgb(RGB_SIZE)) < (2.0 if pixel_format == "yuv410p" else 1.0)
+        assert difference(maker.luma(frame), luma) < 1.0
+    np.testing.assert_array_equal(makers[0].rgb(frame), makers[1].rgb(frame))
+    np.testing.assert_array_equal(makers[0].luma(frame), makers[1].luma(frame))
 
 
 @pytest.mark.parametrize(("matrix", "colour_range"), list(product((BT_601, BT_709, BT_2020), (LIMITED, FULL))))
@@ -125,7 +125,7 @@ def test_colour_bars_keep_their_colours(
     makers: tuple[PictureMaker, PictureMaker], pixel_format: str, matrix: int, colour_range: int
 ) -> None:
     bars = np.repeat(np.array(COLOURS, np.uint8)[None], 64, axis=1).repeat(64, axis=0)
-    picture = makers[0].rgb(coded(bars, pixel_format, matrix, colour_range), 0)
+    picture = makers[0].rgb(coded(bars, pixel_format, matrix, colour_range))
     centres = (np.arange(len(COLOURS)) + 0.5) * RGB_SIZE[1] / len(COLOURS)
     np.testing.assert_allclose(picture[10, centres.astype(int)].astype(int), COLOURS, atol=3)
 
@@ -142,17 +142,17 @@ def test_other_formats_go_through_swscale_without_a_change_of_colour(
     plain.colorspace, plain.color_range = (0, FULL) if pixel_format in RGB_FORMATS else (BT_601, LIMITED)
     frame = plain.reformat(format=pixel_format, dst_colorspace="ITU601") if pixel_format != "rgb24" else plain
     assert frame.format.name == pixel_format
-    assert difference(makers[0].rgb(frame, 0), expected_rgb(RGB_SIZE)) < 1.5
+    assert difference(makers[0].rgb(frame), expected_rgb(RGB_SIZE)) < 1.5
     luma = expected_rgb(LUMA_SIZE) @ np.array((0.299, 0.587, 0.114))
-    assert difference(makers[0].luma(frame, 0), luma) < 1.0
-    np.testing.assert_array_equal(makers[0].rgb(frame, 0), makers[1].rgb(frame, 0))
+    assert difference(makers[0].luma(frame), luma) < 1.0
+    np.testing.assert_array_equal(makers[0].rgb(frame), makers[1].rgb(frame))
 
 
 @pytest.mark.parametrize("pixel_format", ["gray", "gray10le", "gray16be", "ya8"])
 def test_grey_pictures_are_grey(makers: tuple[PictureMaker, PictureMaker], pixel_format: str) -> None:
     plain = VideoFrame.from_ndarray(textured(), format="rgb24")
     frame = plain.reformat(format="gray", dst_color_range="JPEG").reformat(format=pixel_format)
-    picture = makers[0].rgb(frame, 0)
+    picture = makers[0].rgb(frame)
     assert (picture == picture[..., :1]).all()
     assert difference(picture[..., 0], expected_rgb(RGB_SIZE) @ np.array((0.299, 0.587, 0.114))) < 1.0
 
@@ -161,14 +161,14 @@ def test_a_palette_is_looked_up(makers: tuple[PictureMaker, PictureMaker]) -> No
     palette = np.zeros((256, 4), np.uint8)
     palette[:2] = (255, 10, 20, 30), (255, 200, 100, 50)
     indices = np.repeat(np.array([[0, 1]], np.uint8), 32, axis=1).repeat(64, axis=0)
-    picture = makers[0].rgb(VideoFrame.from_ndarray((indices, palette), format="pal8"), 0)
+    picture = makers[0].rgb(VideoFrame.from_ndarray((indices, palette), format="pal8"))
     assert picture[5, 5].tolist() == [10, 20, 30]
     assert picture[5, -5].tolist() == [200, 100, 50]
 
 
 def test_a_format_that_nothing_can_read_is_a_media_error(makers: tuple[PictureMaker, PictureMaker]) -> None:
     with pytest.raises(MediaError, match="pixel format rgb4 cannot be read"):
-        makers[0].luma(VideoFrame(64, 64, "rgb4"), 0)
+        makers[0].luma(VideoFrame(64, 64, "rgb4"))
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p", "gray", "gbrp", "rgb24"])
@@ -186,7 +186,7 @@ def test_a_picture_stored_bottom_up_is_shown_upright(
     graph.push(frame)
     flipped = graph.pull()
     assert flipped.planes[0].line_size < 0
-    assert difference(makers[0].rgb(flipped, 0), makers[0].rgb(frame, 0)[::-1]) < 1.0
+    assert difference(makers[0].rgb(flipped), makers[0].rgb(frame)[::-1]) < 1.0
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270, -90])
@@ -194,9 +194,9 @@ def test_pictures_are_turned_clockwise(makers: tuple[PictureMaker, PictureMaker]
     upright = coded(textured(), "yuv420p", BT_601, LIMITED)
     turned = coded(np.ascontiguousarray(np.rot90(textured(), rotation // 90)), "yuv420p", BT_601, LIMITED)
     maker = PictureMaker((30, 40), (48, 48), compiled=False)
-    assert maker.luma(turned, rotation).shape == (30, 40)
-    assert difference(maker.luma(turned, rotation), maker.luma(upright, 0)) < 0.6
-    assert difference(maker.rgb(turned, rotation), maker.rgb(upright, 0)) < 1.0
+    assert maker.luma(turned, Orientation(rotation)).shape == (30, 40)
+    assert difference(maker.luma(turned, Orientation(rotation)), maker.luma(upright)) < 0.6
+    assert difference(maker.rgb(turned, Orientation(rotation)), maker.rgb(upright)) < 1.0
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((720, 1280), BT_709), ((576, 720), BT_601), ((1080, 608), BT_709)])
@@ -205,7 +205,7 @@ def test_an_unspecified_matrix_is_chosen_by_the_size(
 ) -> None:
     frame = coded(np.full((*size, 3), (200, 60, 40), np.uint8), "yuv420p", matrix, LIMITED)
     frame.colorspace, frame.color_range = 2, 0
-    np.testing.assert_allclose(makers[0].rgb(frame, 0)[0, 0].astype(int), (200, 60, 40), atol=2)
+    np.testing.assert_allclose(makers[0].rgb(frame)[0, 0].astype(int), (200, 60, 40), atol=2)
 
 
 def test_the_kind_of_picture_may_change_at_any_time() -> None:
@@ -214,43 +214,43 @@ def test_the_kind_of_picture_may_change_at_any_time() -> None:
         for source in (textured(), textured()[:200, :161]):
             frame = coded(np.ascontiguousarray(source), pixel_format, BT_709, colour_range)
             fresh = PictureMaker(LUMA_SIZE, RGB_SIZE, compiled=False)
-            np.testing.assert_array_equal(maker.rgb(frame, 0), fresh.rgb(frame, 0))
+            np.testing.assert_array_equal(maker.rgb(frame), fresh.rgb(frame))
 
 
 def test_what_is_remembered_of_kinds_of_pictures_is_bounded() -> None:
     maker = PictureMaker((2, 2), (2, 2), compiled=False)
     for width in range(16, 100):
-        maker.luma(VideoFrame(width, 16, "gray"), 0)
+        maker.luma(VideoFrame(width, 16, "gray"))
     assert len(maker._recipes) <= planes._MAX_RECIPES
 
 
 def test_a_size_of_zero_costs_nothing() -> None:
     maker = PictureMaker((0, 0), (0, 0))
     frame = VideoFrame(64, 64, "yuv420p")
-    assert maker.luma(frame, 0).shape == (0, 0)
-    assert maker.rgb(frame, 90).shape == (0, 0, 3)
+    assert maker.luma(frame).shape == (0, 0)
+    assert maker.rgb(frame, Orientation(90)).shape == (0, 0, 3)
 
 
 def test_the_kernel_takes_over_after_enough_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planes, "_LOADING_S", 0.002)
     maker = PictureMaker(LUMA_SIZE, RGB_SIZE)
     frame = coded(textured(), "yuv420p", BT_709, LIMITED)
-    first = maker.luma(frame, 0)
+    first = maker.luma(frame)
     while maker._is_undecided:
-        maker.luma(frame, 0)
+        maker.luma(frame)
     for thread in threading.enumerate():
         if thread.name == "avdetect-kernels":
             thread.join()
     assert maker._resample is not planes.resample
-    np.testing.assert_array_equal(maker.luma(frame, 0), first)
+    np.testing.assert_array_equal(maker.luma(frame), first)
 
 
 @pytest.mark.parametrize(("expected", "loads"), [(10**6, True), (100, False)])
 def test_a_known_length_is_decided_upon_early(expected: int, loads: bool) -> None:
     script = (
-        "import sys, threading, av; from avdetect.media.planes import PictureMaker;"
+        "import sys, threading, av; from avdetect.media.planes import Orientation, PictureMaker;"
         f"maker = PictureMaker((60, 80), (160, 160), expected_pictures={expected});"
-        "frame = av.VideoFrame(1280, 720, 'yuv420p'); [maker.luma(frame, 0) for _ in range(20)];"
+        "frame = av.VideoFrame(1280, 720, 'yuv420p'); [maker.luma(frame) for _ in range(20)];"
         "[thread.join() for thread in threading.enumerate() if thread.name == 'avdetect-kernels'];"
         f"sys.exit(('numba' in sys.modules) != {loads})"
     )
@@ -259,8 +259,8 @@ def test_a_known_length_is_decided_upon_early(expected: int, loads: bool) -> Non
 
 def test_short_clips_never_import_numba() -> None:
     script = (
-        "import sys, av; from avdetect.media.planes import PictureMaker;"
+        "import sys, av; from avdetect.media.planes import Orientation, PictureMaker;"
         "maker = PictureMaker((60, 80), (160, 160)); frame = av.VideoFrame(1280, 720, 'yuv420p');"
-        "[maker.luma(frame, 0) for _ in range(20)]; sys.exit('numba' in sys.modules)"
+        "[maker.luma(frame) for _ in range(20)]; sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
