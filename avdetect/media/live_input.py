@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import av
@@ -15,11 +14,11 @@ from av.format import Flags as FormatFlags
 
 from avdetect.errors import MediaError
 from avdetect.media.live_options import LiveOptions
-from avdetect.media.location import STANDARD_INPUT, locate
+from avdetect.media.location import STANDARD_INPUT, ends_by_itself, locate, names_file
 from avdetect.media.pipe import Pipe, ProgramPipe, StalledError, ffmpeg_program
 from avdetect.redaction import redacted
 
-__all__ = ["ConnectError", "LiveInput", "failure", "is_finite", "open_input"]
+__all__ = ["ConnectError", "LiveInput", "failure", "open_input"]
 
 _STANDARD_INPUT_FD = 0
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -52,19 +51,14 @@ class LiveInput:
     """Whether it is a file, which can be read again."""
     is_patient: bool
     """Whether it loses nothing when it is not read: standard input, and a file that is not played at its own speed."""
+    ends: bool
+    """Whether it stays ended once it has ended."""
 
     def close(self) -> None:
         """Close it; nobody may be reading it."""
         self.container.close()
         if self.pipe is not None:
             self.pipe.close()
-
-
-def is_finite(url: str, options: LiveOptions) -> bool:
-    """Whether a source ends some day and stays ended: a file, or standard input."""
-    if url == STANDARD_INPUT:
-        return True
-    return not _scheme(url) and (options.input_format is None or Path(url).is_file())  # or else it is a device
 
 
 def open_input(url: str, options: LiveOptions) -> LiveInput:
@@ -82,7 +76,8 @@ def open_input(url: str, options: LiveOptions) -> LiveInput:
         return _through(pipe, name, options.input_format, settings, options)
     if options.needs_program(url):
         return _through(_program(url, name, options), name, ProgramPipe.FORMAT, settings, options)
-    is_file = is_finite(url, options)
+    is_file = names_file(url, options)
+    ends = ends_by_itself(url, options)
     if is_file:
         url = locate(url).url
     container = _open(url, name, options.input_format, settings, options)
@@ -92,7 +87,9 @@ def open_input(url: str, options: LiveOptions) -> LiveInput:
         container.close()
         settings = {"use_wallclock_as_timestamps": "1", **settings}
         container = _open(url, name, options.input_format, settings, options)
-    return LiveInput(container, name, None, is_file, is_patient=is_file and not options.realtime)
+    if scheme in ("http", "https") and container.duration is not None and container.duration > 0:
+        ends = not options.loop  # a recording: what is live does not know how long it will be
+    return LiveInput(container, name, None, is_file, is_patient=is_file and not options.realtime, ends=ends)
 
 
 def _through(
@@ -105,7 +102,8 @@ def _through(
         pipe.close()
         raise
     pipe.timeout_s = options.stall_timeout_s
-    return LiveInput(container, name, pipe, is_file=False, is_patient=not isinstance(pipe, ProgramPipe))
+    is_ours = not isinstance(pipe, ProgramPipe)
+    return LiveInput(container, name, pipe, is_file=False, is_patient=is_ours, ends=is_ours)
 
 
 def _program(url: str, name: str, options: LiveOptions) -> ProgramPipe:

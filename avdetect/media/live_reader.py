@@ -201,7 +201,7 @@ class LiveReader:
             jump = self._clock.jumps[-1]
             self._clock.jumps.clear()
             too_many = len(self._jumped_at_s) == _MAX_JUMPS and at_s - self._jumped_at_s[0] < _JUMPS_WITHIN_S
-            if too_many:
+            if too_many and not self._source.is_file:
                 return StreamEnd("timestamp-jump", f"{name}: its timestamps jump again and again.")
             self._jumped_at_s.append(at_s)
             _log.warning("%s: the timestamps jump by %+.2f s; the clock was repaired.", name, float(jump.step_s))

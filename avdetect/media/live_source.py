@@ -119,6 +119,10 @@ class LiveSource(Closing):
         self._size: tuple[int, int] | None = None
         source = open_input(url, options)
         self._name = source.name
+        self.is_file = source.is_file
+        """Whether it is a file, which would begin anew if it were opened again."""
+        self.ends = source.ends
+        """Whether it stays ended once it has come to its end."""
         try:
             streams = self._choose(source.container)
             self._inbox = _Inbox(stream.index for stream in streams)
@@ -310,7 +314,7 @@ class LiveSource(Closing):
         stream = member.track.stream
         if isinstance(stream, VideoStream) and received.packet.is_keyframe:
             size = stream.codec_context.width, stream.codec_context.height
-            if self._size not in (None, size):
+            if self._size not in (None, size) and not self.is_file:
                 member.items = iter(())  # it holds a picture of the new size already
                 was, now = ("x".join(map(str, pair)) for pair in (self._size or (), size))
                 return StreamEnd("format-change", f"{self._name}: its pictures changed from {was} to {now}.")
@@ -318,6 +322,7 @@ class LiveSource(Closing):
                 self._size = size
         if (
             member.start is not None
+            and not self.is_file
             and member.num_since_item > _UNDECODED_PACKETS
             and received.at_s - member.last_item_s > min(_UNDECODED_S, self._options.stall_timeout_s)
         ):

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avdetect.errors import MediaError
 
-__all__ = ["FILE_PROTOCOL", "STANDARD_INPUT", "Location", "is_url", "locate"]
+if TYPE_CHECKING:
+    from avdetect.media.live_options import LiveOptions
+
+__all__ = [
+    "FILE_PROTOCOL",
+    "STANDARD_INPUT",
+    "Location",
+    "ends_by_itself",
+    "identity",
+    "is_url",
+    "locate",
+    "names_file",
+]
 
 STANDARD_INPUT = "-"
 NETWORK_TIMEOUT_S = 30.0
@@ -43,10 +57,12 @@ def locate(uri: str | Path) -> Location:
         return Location(name, "pipe:0", rereadable=False, timeout_s=None)
     if is_url(name):
         return Location(name, name, rereadable=name.lower().startswith("http"), timeout_s=NETWORK_TIMEOUT_S)
+    path = Path(name)
     try:
-        status = Path(name).stat()
+        status = path.stat()
     except FileNotFoundError as error:
-        raise MediaError(f"{name}: no such file.") from error
+        what = "leads to no file" if path.is_symlink() else "no such file"
+        raise MediaError(f"{name}: {what}.") from error
     except OSError as error:
         raise MediaError(f"{name}: cannot be read: {error.strerror}.") from error
     except ValueError as error:  # a null byte in the name
@@ -70,6 +86,40 @@ def _check_readable(name: str) -> None:
         raise MediaError(f"{name}: no permission to read it.") from error
     except OSError as error:
         raise MediaError(f"{name}: cannot be read: {error.strerror}.") from error
+
+
+def identity(name: str) -> str:
+    """What tells a path, URL or ``-`` from another: the same for two names of one file, whether it exists or not.
+
+    Never fails, whatever the name: one that leads nowhere, or in a circle, is its own identity.
+    """
+    if name == STANDARD_INPUT or is_url(name):
+        return name
+    try:
+        return os.path.realpath(name)
+    except (OSError, ValueError):
+        return os.path.abspath(name) if "\0" not in name else name  # noqa: PTH100 - a string throughout
+
+
+def names_file(url: str, options: LiveOptions) -> bool:
+    """Whether a live source is a file or a named pipe, and neither a device nor something on a network."""
+    if url == STANDARD_INPUT or is_url(url):
+        return False
+    try:
+        mode = Path(url).stat().st_mode
+    except (OSError, ValueError):
+        return options.input_format is None  # not there yet; with a format it is the name of a device
+    if options.input_format is not None:
+        return stat.S_ISREG(mode)
+    return not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode))
+
+
+def ends_by_itself(url: str, options: LiveOptions) -> bool:
+    """Whether a live source ends some day and stays ended, so that its end is no loss and nobody connects again.
+
+    So it is with standard input, and with a file or named pipe that is not played in a loop.
+    """
+    return url == STANDARD_INPUT or (names_file(url, options) and not options.loop)
 
 
 def is_url(name: str) -> bool:

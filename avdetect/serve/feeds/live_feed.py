@@ -110,6 +110,7 @@ class LiveFeed:
         self._started_s = 0.0
         self._deadline_s = 0.0  # when the process is taken to hang, or is to be started again
         self._num_stretches = 0
+        self._is_over = False
         self._stopping = False
         self.status = FeedStatus(spec.name, "connecting", datetime.now(UTC))
         self.over = False
@@ -149,7 +150,8 @@ class LiveFeed:
                 self._set_state("running", "")
                 return reports
             case StretchEnded():
-                if self.spec.address.ends and message.reason == "ended":
+                self._is_over = message.is_final
+                if (message.is_final or self.spec.address.ends) and message.reason == "ended":
                     return self._track.end(now_unix_s, lost=False)
                 if self._stopping:
                     return self._track.end(now_unix_s, lost=True)
@@ -255,7 +257,7 @@ class LiveFeed:
         self._process.close()
         self._process = None
         now_unix_s = time.time()
-        if self._stopping or (self.spec.address.ends and exited.exit_code == 0):
+        if self._stopping or ((self._is_over or self.spec.address.ends) and exited.exit_code == 0):
             reports = self._track.stop(now_unix_s, lost=True)
             self._finish("stopped" if self._stopping else "ended")
             return reports

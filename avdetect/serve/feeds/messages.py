@@ -68,6 +68,8 @@ class StretchEnded:
     """As in ``FeedGap.reason``."""
     message: str
     """One sentence, without credentials."""
+    is_final: bool = False
+    """Whether the source is over with that: nothing is lost, and nothing comes after it."""
 
 
 @dataclass(frozen=True, slots=True)

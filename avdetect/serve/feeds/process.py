@@ -20,9 +20,10 @@ from multiprocessing.connection import Connection
 from avdetect.backoff import Backoff
 from avdetect.errors import AvdetectError
 from avdetect.manifest import Manifest
-from avdetect.media.live_input import ConnectError, is_finite
+from avdetect.media.live_input import ConnectError
 from avdetect.media.live_options import LiveOptions
 from avdetect.media.live_source import LiveSource, StreamEnd
+from avdetect.media.location import ends_by_itself
 from avdetect.redaction import redacted
 from avdetect.serve.feeds.clip_cutter import ClipCutter
 from avdetect.serve.feeds.messages import (
@@ -85,7 +86,7 @@ class _Feed:
         self._options = options
         self._manifest = manifest
         self._plan = stream_plan(manifest)
-        is_patient = is_finite(url, options) and not options.realtime
+        is_patient = ends_by_itself(url, options) and not options.realtime
         self._outbound = Outbound(connection, drops=not options.waits(is_patient=is_patient))
         relay_logs(self._outbound.send)
         self._clips = ClipCutter(self._outbound.send, max_clip_s=options.max_clip_s)
@@ -108,32 +109,27 @@ class _Feed:
                 source = self._connect()
             except AvdetectError as error:
                 reason = error.reason if isinstance(error, ConnectError) else "unusable"
-                if self._has_end and reason == "ended":
+                if ends_by_itself(self._url, self._options) and reason == "ended":
                     break
                 self._wait(reason, redacted(str(error)))
                 continue
             if source is None:
                 break
             with source:
-                end = self._watch(source)
+                end, is_final = self._watch(source)
             if source.hangs:  # a thread is stuck in FFmpeg, with the connection
                 self._outbound.flush(_FLUSH_WITHIN_S)
                 os._exit(_FAILED)
             with self._lock:
                 self._source = source = None
             gc.collect()  # PyAV's containers and streams refer to each other, and decoders hold many pictures
-            if self._has_end and end.reason == "ended":
+            if is_final:
                 break
             if time.monotonic() - began_s >= _GOOD_AFTER_S:
                 self._backoff.reset()
             elif not self._stopping.is_set():
                 self._wait(end.reason, end.message)
         self._finish()
-
-    @property
-    def _has_end(self) -> bool:
-        """Whether the source ends some day, and stays ended."""
-        return is_finite(self._url, self._options) and not self._options.loop
 
     def _connect(self) -> LiveSource | None:
         """Connect; ``None`` where ``Stop`` came first: FFmpeg cannot be called back, so it is left behind in a thread.
@@ -161,8 +157,8 @@ class _Feed:
         except BaseException as error:  # whatever it is, it is the other thread's to handle
             outcome.put(error)
 
-    def _watch(self, source: LiveSource) -> StreamEnd:
-        """Send the snippets of one stretch."""
+    def _watch(self, source: LiveSource) -> tuple[StreamEnd, bool]:
+        """Send the snippets of one stretch; why it ended, and whether the source is over with that."""
         stretch, info = self._stretch, source.info
         self._stretch += 1
         if self._first_origin_unix_s is None:
@@ -187,9 +183,11 @@ class _Feed:
         except AvdetectError as error:
             end = StreamEnd("undecodable", redacted(str(error)))
         end = end or StreamEnd("stopped", f"{self._name}: was stopped.")
-        self._outbound.send(StretchEnded(stretch, end.reason, end.message))
+        # A file would begin at its beginning again, and report the same events.
+        is_final = source.ends and (end.reason == "ended" or source.is_file)
+        self._outbound.send(StretchEnded(stretch, end.reason, end.message, is_final))
         self._clips.end(stretch)
-        return end
+        return end, is_final
 
     def _send(self, stretch: int, snippet: Snippet, source: LiveSource) -> None:
         """Send a snippet, unless it is empty because its packets were dropped."""

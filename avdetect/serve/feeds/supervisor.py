@@ -18,6 +18,7 @@ from multiprocessing.reduction import DupFd
 from typing import TYPE_CHECKING, Any, Protocol
 
 from avdetect.manifest import Manifest
+from avdetect.media.location import ends_by_itself
 from avdetect.redaction import keep_secret, kept_secrets, redacted
 from avdetect.serve.feeds.messages import FromFeed, Logged, ToFeed
 from avdetect.serve.logs import write_relayed
@@ -80,7 +81,7 @@ class FeedAddress:
     @property
     def ends(self) -> bool:
         """Whether the source has an end of its own, as a file has: it is not lost then, and not connected to again."""
-        return self.url == _STANDARD_INPUT or self.options.realtime
+        return ends_by_itself(self.url, self.options)
 
 
 @dataclass(frozen=True, slots=True)

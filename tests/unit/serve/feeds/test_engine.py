@@ -23,7 +23,7 @@ from avdetect.runtime.pipeline import ScoreResult, score
 from avdetect.serve.feeds.engine import Engine
 from avdetect.serve.feeds.listener import EngineListener, FeedStatus, ScoredSnippet
 from avdetect.serve.feeds.live_feed import EngineOptions, FeedSpec
-from avdetect.serve.feeds.supervisor import FeedAddress, FeedTarget
+from avdetect.serve.feeds.supervisor import FeedAddress, FeedTarget, run_feed
 from tests.unit.serve.feeds import children
 
 DEMO = Path(avdetect.__file__).parent / "assets" / "demo.mp4"
@@ -98,7 +98,7 @@ def spec(
     bundle: Bundle, name: str = "demo", *, url: str = str(DEMO), ends: bool = True, marker: Path | None = None
 ) -> FeedSpec:
     told = {} if marker is None else {"marker": str(marker)}
-    options = LiveOptions(realtime=ends, open_timeout_s=0.1, stall_timeout_s=0.1, ffmpeg_options=told)
+    options = LiveOptions(realtime=ends, loop=not ends, open_timeout_s=0.1, stall_timeout_s=0.1, ffmpeg_options=told)
     return FeedSpec(name, FeedAddress(url, options), rules(bundle))
 
 
@@ -314,3 +314,13 @@ def test_nothing_is_left_behind(bundle: Bundle, tmp_path: Path) -> None:
     assert threading.active_count() == threads
     assert num_descriptors() == descriptors
     assert multiprocessing.active_children() == []
+
+
+def test_a_plain_file_is_watched_once_and_each_of_its_events_reported_once(bundle: Bundle) -> None:
+    feed = FeedSpec("file", FeedAddress(str(DEMO), LiveOptions()), rules(bundle))
+    recorder = play(bundle, run_feed, feed)
+    assert recorder.states[-1].num_reconnects == 0
+    assert not recorder.gaps
+    closed = [(event.event.class_name, event.event.start_s) for event in recorder.closed()]
+    assert closed
+    assert len(set(closed)) == len(closed)

@@ -353,3 +353,26 @@ def test_a_clip_asked_for_after_the_last_snippet_of_a_file_is_still_cut(clip: Pa
         cut = child.hear_a(ClipCut)
 
     assert cut.clip is not None
+
+
+def test_a_file_that_is_read_as_fast_as_it_can_be_ends_the_process_well_too(clip: Path) -> None:
+    with watching(str(clip), LiveOptions()) as child:
+        ended = child.hear_a(StretchEnded)
+        child.process.join(WITHIN_S)
+        assert child.process.exitcode == 0
+
+    assert ended.is_final
+    assert len(child.all_of(StretchEnded)) == 1
+
+
+def test_a_file_whose_pictures_change_in_size_is_read_once_and_to_its_end(media: MediaFactory) -> None:
+    parts = [media.flash_and_tone(f"size_{size}.ts", size=size, duration_s=2) for size in ("160x120", "320x240")]
+    path = media.folder / "sizes.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with watching(str(path), LiveOptions()) as child:
+        ended = child.hear_a(StretchEnded)
+        child.process.join(WITHIN_S)
+        assert child.process.exitcode == 0
+
+    assert ended.reason == "ended"
+    assert child.all_of(SnippetReady)[-1].snippet.span.end_s == pytest.approx(4, abs=0.3)
