@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import cast
 
@@ -19,10 +20,13 @@ from avdetect.errors import MediaError, UsageError
 from avdetect.media.audio import AudioTrack
 from avdetect.media.location import FILE_PROTOCOL, Location
 from avdetect.media.packets import MediaInfo
+from avdetect.media.pipe import FifoPipe, StalledError
 from avdetect.media.video import VideoTrack
 
 __all__ = ["audio_tracks", "choose_audio", "choose_video", "describe", "open_container", "samples_decide"]
 
+FIFO_TIMEOUT_S = 30.0
+"""How long a named pipe may be without a writer, or its writer without anything to write, at the beginning."""
 _TEXT_FORMATS = frozenset({"tty"})
 """FFmpeg draws a text file as moving ANSI art; nobody who passes one means that."""
 _NO_TIMESTAMPS = cast(int, FormatFlags.no_timestamps.value)
@@ -44,9 +48,14 @@ def open_container(location: Location) -> InputContainer:
         MediaError: FFmpeg cannot open it or does not know the format.
     """
     try:
+        pipe = FifoPipe(location.name, FIFO_TIMEOUT_S) if location.is_fifo else None
         container = av.open(
-            location.url, mode="r", metadata_errors="replace", timeout=(location.timeout_s, location.timeout_s)
+            pipe or location.url, mode="r", metadata_errors="replace", timeout=(location.timeout_s, location.timeout_s)
         )
+        if pipe is not None:
+            pipe.timeout_s = inf
+    except StalledError as error:
+        raise MediaError(f"{location.name}: nothing was written to it for {FIFO_TIMEOUT_S:g} s.") from error
     except ExitError as error:
         raise MediaError(f"{location.name}: no answer within {location.timeout_s:g} s.") from error
     except EOFError as error:

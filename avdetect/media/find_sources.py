@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from avdetect.errors import AvdetectError, MediaError, UsageError
-from avdetect.media.location import STANDARD_INPUT, is_url
+from avdetect.media.location import STANDARD_INPUT, identity, is_url
 
 __all__ = ["MEDIA_SUFFIXES", "find_sources"]
 
@@ -41,7 +41,7 @@ def find_sources(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, Avdet
     for path in paths:
         try:
             for source in _expand(path):
-                sources.setdefault(_identity(source), source)
+                sources.setdefault(identity(source), source)
         except MediaError as error:
             problems.append((path, error))
     return list(sources.values()), problems
@@ -76,7 +76,3 @@ def _media_below(folder: str) -> Iterator[str]:
         for name in names:
             if Path(name).suffix.lower() in MEDIA_SUFFIXES and not name.startswith("."):
                 yield os.path.join(parent, name)  # noqa: PTH118
-
-
-def _identity(source: str) -> str:
-    return source if source == STANDARD_INPUT or is_url(source) else os.path.realpath(source)

@@ -19,10 +19,12 @@ __all__ = [
     "STANDARD_INPUT",
     "Location",
     "ends_by_itself",
+    "file_url",
     "identity",
     "is_url",
     "locate",
     "names_file",
+    "resolved",
 ]
 
 STANDARD_INPUT = "-"
@@ -44,6 +46,8 @@ class Location:
     rereadable: bool
     """Whether it can be opened a second time and read from any place: not so for pipes."""
     timeout_s: float | None
+    is_fifo: bool = False
+    """Whether it is a named pipe, which somebody has to write to."""
 
 
 def locate(uri: str | Path) -> Location:
@@ -69,13 +73,15 @@ def locate(uri: str | Path) -> Location:
         raise MediaError(f"{name!r}: not a file name: {error}.") from error
     if stat.S_ISDIR(status.st_mode):
         raise MediaError(f"{name}: is a directory, not a media file.")
+    if stat.S_ISCHR(status.st_mode):
+        raise MediaError(f"{name}: is a device, not a media file; watch a camera or microphone with `avdetect watch`.")
     regular = stat.S_ISREG(status.st_mode)
     if regular:  # opening a FIFO would wait for its writer, and take what it writes
         _check_readable(name)
         if status.st_size == 0:
             raise MediaError(f"{name}: is empty (0 bytes).")
     # With the protocol spelt out, a colon in the name is no protocol of its own.
-    return Location(name, f"{FILE_PROTOCOL}{name}", rereadable=regular, timeout_s=None)
+    return Location(name, file_url(path), rereadable=regular, timeout_s=None, is_fifo=stat.S_ISFIFO(status.st_mode))
 
 
 def _check_readable(name: str) -> None:
@@ -99,6 +105,16 @@ def identity(name: str) -> str:
         return os.path.realpath(name)
     except (OSError, ValueError):
         return os.path.abspath(name) if "\0" not in name else name  # noqa: PTH100 - a string throughout
+
+
+def resolved(path: Path) -> Path:
+    """``path.resolve()`` for any path that a user may name: one that leads in a circle is left as it is."""
+    return Path(identity(str(path.absolute() if str(path) == STANDARD_INPUT else path)))
+
+
+def file_url(path: Path) -> str:
+    """The name by which FFmpeg takes a path for a file whatever it looks like: a colon in it is no protocol."""
+    return f"{FILE_PROTOCOL}{path}"
 
 
 def names_file(url: str, options: LiveOptions) -> bool:

@@ -7,9 +7,10 @@ import select
 import shutil
 import subprocess
 import time
+import weakref
 from collections.abc import Mapping
 
-__all__ = ["Pipe", "ProgramPipe", "StalledError", "ffmpeg_program"]
+__all__ = ["FifoPipe", "Pipe", "ProgramPipe", "StalledError", "ffmpeg_program"]
 
 _POLL_S = 0.1
 
@@ -53,6 +54,16 @@ class Pipe:
     def close(self) -> None:
         """Once nobody reads any more; standard input stays open for whoever connects next."""
         self._closed = True
+
+
+class FifoPipe(Pipe):
+    """A named pipe; unlike FFmpeg's own way of opening it, this does not wait for a writer for ever."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        """Open it; whether somebody writes to it turns out when it is read."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        weakref.finalize(self, os.close, descriptor)  # FFmpeg reads until the container is gone
+        super().__init__(descriptor, timeout_s)
 
 
 class ProgramPipe(Pipe):

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from avdetect.manifest import StateSpec
+from avdetect.media.location import locate
 from avdetect.models.heads import InstanceOutputs, either, instance_mask
 from avdetect.models.two_stream import TwoStreamNet
 from avdetect.models.window import slide
@@ -202,7 +203,7 @@ def read_windows(folder: Path, split: str, weights: YamnetWeights) -> LabelledWi
 
 def _decode(path: Path) -> NDArray[np.float32]:
     resampler = av.AudioResampler("fltp", "mono", LOG_MEL.rate_hz)
-    with av.open(str(path)) as container:
+    with av.open(locate(path).url) as container:
         frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
     frames += resampler.resample(None)
     return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avdetect.errors import DataError, MediaError, UsageError
+from avdetect.media.location import locate
 from avdetect.text.records import read_waveform
 from avdetect.training.scenes.material import Clip, SoundFile
 
@@ -162,7 +163,7 @@ def _luma(path: Path) -> NDArray[np.uint8]:
     pictures: list[NDArray[np.uint8]] = []
     begin: float | None = None
     try:
-        with av.open(str(path)) as container:
+        with av.open(locate(path).url) as container:
             for frame in container.decode(video=0):
                 if frame.time is None:
                     continue

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from avdetect.errors import MediaError, OutputError
 from avdetect.files import replacing
 from avdetect.labels.videos import TrueEvent
+from avdetect.media.location import file_url, locate
 from avdetect.timebase import Span
 from avdetect.training.scenes.library import FORMAT, RATE_HZ, Library, fit, padded
 from avdetect.training.scenes.scene import Scene, SceneOptions, Shot, compose_scene, moved
@@ -76,7 +77,7 @@ def write_scene(scene: Scene, path: Path) -> None:
         MediaError: a clip cannot be read any more.
     """
     try:
-        with av.open(str(path), "w", format="mp4") as container:
+        with av.open(file_url(path), "w", format="mp4") as container:
             video = container.add_stream("libx264", rate=RATE_FPS, options={"preset": "veryfast", "crf": "24"})
             video.height, video.width, video.pix_fmt = *FORMAT, "yuv420p"
             audio = container.add_stream("aac", rate=RATE_HZ, layout="mono")
@@ -108,7 +109,7 @@ def _pictures(shot: Shot, count: int) -> list[NDArray[np.uint8]]:
     begin: float | None = None
     seen = 0
     try:
-        with av.open(str(shot.clip.path)) as container:
+        with av.open(locate(shot.clip.path).url) as container:
             for frame in container.decode(video=0):
                 if frame.time is None:
                     continue

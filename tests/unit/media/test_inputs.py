@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 
 from avdetect.errors import MediaError, UsageError
+from avdetect.events.event import Event
+from avdetect.media import container
+from avdetect.media.find_sources import find_sources
 from avdetect.media.source import open_source, probe
+from avdetect.sinks.clips import cut_clips
 from tests.synth.media import EVENT_S, PLAN, MediaFactory, read
 
 
@@ -195,3 +199,30 @@ def test_closing_twice_is_harmless(media: MediaFactory) -> None:
     source = open_source(media.flash_and_tone("flash.mp4"), PLAN)
     source.close()
     source.close()
+
+
+def test_a_fifo_that_nobody_writes_to_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "FIFO_TIMEOUT_S", 0.3)
+    path = tmp_path / "fifo.mp4"
+    os.mkfifo(path)
+    with pytest.raises(MediaError, match=r"fifo\.mp4: nothing was written to it for 0\.3 s"):
+        open_source(path, PLAN)
+
+
+def test_a_device_is_refused() -> None:
+    with pytest.raises(MediaError, match="/dev/zero: is a device, not a media file"):
+        open_source("/dev/zero", PLAN)
+
+
+@pytest.mark.parametrize(
+    "name", ["12:30:00.mp4", "http:x.mp4", "concat:a|b.mp4", "a" * 247 + ".mp4", "e\x1b]0;t\a.mp4"]
+)
+def test_odd_names_are_files_to_every_reader(
+    media: MediaFactory, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(media.flash_and_tone("flash.mp4").read_bytes())
+    assert len(read(name).frames) > 30
+    [clip] = cut_clips(Path(name), [Event("tone", 1.2, 1.6, 1.3, 0.9, "audio")], Path("a:b"), margin_s=0.5)
+    assert len(read(clip).frames) > 10
+    assert find_sources([name]) == ([name], [])
