@@ -24,7 +24,6 @@ __all__ = [
     "is_url",
     "locate",
     "names_file",
-    "resolved",
 ]
 
 STANDARD_INPUT = "-"
@@ -105,11 +104,6 @@ def identity(name: str) -> str:
         return os.path.realpath(name)
     except (OSError, ValueError):
         return os.path.abspath(name) if "\0" not in name else name  # noqa: PTH100 - a string throughout
-
-
-def resolved(path: Path) -> Path:
-    """``path.resolve()`` for any path that a user may name: one that leads in a circle is left as it is."""
-    return Path(identity(str(path.absolute() if str(path) == STANDARD_INPUT else path)))
 
 
 def file_url(path: Path) -> str:

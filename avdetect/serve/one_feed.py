@@ -13,6 +13,7 @@ from avdetect.events.rules import RuleOverrides
 from avdetect.files import kind_of, make_folder
 from avdetect.manifest import EventRule
 from avdetect.media.live_options import LiveOptions
+from avdetect.media.location import names_file
 from avdetect.redaction import redacted
 from avdetect.runtime.bundle import Bundle
 from avdetect.serve.feeds.clip_requests import ClipOptions
@@ -74,7 +75,7 @@ def check_feed(url: str, options: LiveOptions, clips: Path | None) -> None:
     """
     if clips is not None:
         make_folder(clips)
-    if url == "-" or "://" in url or options.input_format is not None:
+    if not names_file(url, options):
         return
     path = Path(url)
     if kind_of(path) is None:
