@@ -14,7 +14,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from avdetect.media.decode import SoundClock, decoded_sound
+from avdetect.media.decode import ENDED, Ended, SoundClock, decoded_sound
 from avdetect.media.demux import PacketSource
 from avdetect.media.losses import Damage
 from avdetect.media.packets import AudioChunk
@@ -68,6 +68,8 @@ class AudioTrack:
         self._frames: Iterator[DecodedSound | None] = iter(())
         self.end: Fraction | None = None
         """Where the sound so far ends, on the stream's clock."""
+        self.is_late = False
+        """Whether nothing has come of it yet though the other stream has gone on: it may still come."""
 
     def start(self) -> Fraction | None:
         """Decode up to the first sound; its time on the stream's clock, ``None`` if there is none to be had.
@@ -76,8 +78,9 @@ class AudioTrack:
         """
         decoded = decoded_sound(self.stream, self._packets, self._damage)
         self._frames = decoded
-        first = next(decoded, None)
-        if first is None:
+        first = next(decoded, ENDED)
+        self.is_late = first is None
+        if first is None or isinstance(first, Ended):
             return None
         self._frames = chain([first], decoded)
         self.end = self._clock(False).ticks(first) * self.time_base

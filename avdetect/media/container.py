@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from fractions import Fraction
 from math import inf
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 import av
 from av.audio.stream import AudioStream
 from av.container.input import InputContainer
+from av.container.output import OutputContainer
 from av.error import ExitError, FFmpegError
 from av.format import Flags as FormatFlags
 from av.stream import Disposition, Stream
@@ -18,17 +20,33 @@ from av.video.stream import VideoStream
 
 from avdetect.errors import MediaError, UsageError
 from avdetect.media.audio import AudioTrack
-from avdetect.media.location import FILE_PROTOCOL, Location
+from avdetect.media.location import FILE_PROTOCOL, Location, is_url
 from avdetect.media.packets import MediaInfo
 from avdetect.media.pipe import FifoPipe, StalledError
 from avdetect.media.video import VideoTrack
 
-__all__ = ["audio_tracks", "choose_audio", "choose_video", "describe", "open_container", "samples_decide"]
+__all__ = [
+    "audio_tracks",
+    "choose_audio",
+    "choose_video",
+    "describe",
+    "num_streams",
+    "open_container",
+    "samples_decide",
+    "with_late_streams",
+]
 
 FIFO_TIMEOUT_S = 30.0
 """How long a named pipe may be without a writer, or its writer without anything to write, at the beginning."""
 _TEXT_FORMATS = frozenset({"tty"})
 """FFmpeg draws a text file as moving ANSI art; nobody who passes one means that."""
+_WITHOUT_STREAM_LIST = frozenset({"mpegts", "mpeg", "flv"})
+_BOTH = {"video", "audio"}
+MAX_PROBE_BYTES = 256 << 20
+_PROBE_S = 24 * 3600
+_FROM_BEGINNING_TO_END = {"live_start_index": "0"}
+"""Of HLS playlists without an end mark, which FFmpeg takes for live: it would begin near their end. One that has not
+grown when it is read again has ended."""
 _NO_TIMESTAMPS = cast(int, FormatFlags.no_timestamps.value)
 _GENERIC_INDEX = cast(int, FormatFlags.generic_index.value)
 _TS_DISCONT = cast(int, FormatFlags.ts_discont.value)
@@ -50,7 +68,13 @@ def open_container(location: Location) -> InputContainer:
     try:
         pipe = FifoPipe(location.name, FIFO_TIMEOUT_S) if location.is_fifo else None
         container = av.open(
-            pipe or location.url, mode="r", metadata_errors="replace", timeout=(location.timeout_s, location.timeout_s)
+            pipe or location.url,
+            mode="r",
+            metadata_errors="replace",
+            timeout=(location.timeout_s, location.timeout_s),
+            options=_probing(location)
+            | _FROM_BEGINNING_TO_END
+            | {"m3u8_hold_counters": "10" if is_url(location.url) else "2"},
         )
         if pipe is not None:
             pipe.timeout_s = inf
@@ -65,11 +89,81 @@ def open_container(location: Location) -> InputContainer:
         raise KeyboardInterrupt from error
     except (FFmpegError, OSError, ValueError) as error:
         reason = _reason(error) + ("; its index is missing, as if cut off" if _looks_like_mp4(location) else "")
+        if _is_encrypted_playlist(location):
+            reason += "; its segments are encrypted, and there is no key"
         raise MediaError(f"{location.name}: cannot be opened as media: {reason}.") from error
     if container.format.name in _TEXT_FORMATS:
         container.close()
         raise MediaError(f"{location.name}: is text, not media.")
     return container
+
+
+def with_late_streams(container: InputContainer, location: Location) -> tuple[InputContainer, Location]:
+    """Open a file again, reading further ahead, where only its later part has sound or pictures.
+
+    MPEG streams and FLV have no list of their streams: FFmpeg knows of those in the first megabytes. Also gives the
+    location to open it by from here on.
+    """
+    is_file = location.rereadable and location.url.startswith(FILE_PROTOCOL)
+    if not is_file or container.format.name not in _WITHOUT_STREAM_LIST or _kinds(container) == _BOTH:
+        return container, location
+    size = Path(location.name).stat().st_size
+    known = _kinds(container)
+    for eighth in range(1, 8) if container.format.name != "flv" else (8,):
+        if eighth < 8 and not _kinds_at(location, size * eighth // 8, container.format.name) - known:
+            continue
+        further = replace(location, probe_bytes=min(MAX_PROBE_BYTES, size * min(8, eighth + 1) // 8))
+        container.close()
+        return open_container(further), further
+    return container, location
+
+
+def num_streams(container: InputContainer) -> int:
+    """How many streams FFmpeg has found so far; PyAV knows of those alone that it saw when it opened the container.
+
+    Asked for streams that do not exist, PyAV names the first of them, and reads nothing.
+    """
+    with av.open(os.devnull, "w", format="null") as fake:
+        known = len(container.streams)
+        others = [fake.add_stream("pcm_s16le") for _ in range(known + 2)]
+        try:
+            next(container.demux([others[known], others[known + 1]]), None)
+        except ValueError as error:
+            return known + (f"index {known + 1} " in str(error))
+    return known + 2
+
+
+def _kinds(container: InputContainer | OutputContainer) -> set[str]:
+    return {s.type for s in container.streams if s.type in _BOTH and not is_cover(s)}
+
+
+def _kinds_at(location: Location, offset: int, format_name: str) -> set[str]:
+    """Which kinds of streams there are from ``offset`` bytes on."""
+    with Path(location.name).open("rb") as file:
+        file.seek(offset)
+        try:
+            with av.open(_Forward(file), format=format_name, metadata_errors="replace") as container:
+                return _kinds(container)
+        except (FFmpegError, ValueError):
+            return set()
+
+
+class _Forward:
+    """A file from where it is on: FFmpeg must not seek to what lies before."""
+
+    name = "file"
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size)
+
+
+def _probing(location: Location) -> dict[str, str]:
+    if location.probe_bytes is None:
+        return {}
+    return {"probesize": str(location.probe_bytes), "analyzeduration": str(_PROBE_S * 1_000_000)}
 
 
 def samples_decide(container: InputContainer) -> bool:
@@ -131,6 +225,14 @@ def _looks_like_mp4(location: Location) -> bool:
         return False
     with Path(location.name).open("rb") as file:
         return file.read(8)[4:] == b"ftyp"
+
+
+def _is_encrypted_playlist(location: Location) -> bool:
+    if not location.url.startswith(FILE_PROTOCOL) or not location.rereadable:
+        return False
+    with Path(location.name).open("rb") as file:
+        head = file.read(1 << 16)
+    return head.startswith(b"#EXTM3U") and b"#EXT-X-KEY:METHOD=" in head.replace(b"METHOD=NONE", b"")
 
 
 def _reason(error: Exception) -> str:

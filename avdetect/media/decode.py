@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from enum import Enum
 from fractions import Fraction
 from typing import TypeVar
 
@@ -18,10 +19,19 @@ from av.video.stream import VideoStream
 from avdetect.media.demux import Lull, PacketSource
 from avdetect.media.losses import Damage
 
-__all__ = ["PresentationClock", "SoundClock", "decoded_pictures", "decoded_sound"]
+__all__ = ["ENDED", "Ended", "PresentationClock", "SoundClock", "decoded_pictures", "decoded_sound"]
 
 _MAX_FRAME_S = Fraction(1, 2)
 """The longest frames of sound, roughly: by so much may a timestamp after lost packets be off."""
+
+
+class Ended(Enum):
+    """The end of a stream, where ``None`` says that it is starved."""
+
+    ENDED = 0
+
+
+ENDED = Ended.ENDED
 
 FrameT = TypeVar("FrameT", DecodedPicture, DecodedSound)
 
@@ -67,21 +77,40 @@ def _frames(
     damage: Damage,
     admit: Callable[[Packet[Stream]], bool],
 ) -> Iterator[FrameT | None]:
+    usual_s = _nominal_length_s(stream)
     while (packet := packets.pull(stream.index)) is not Lull.END:
         if packet is Lull.STARVED:
             yield None
             continue
         if not admit(packet):
             continue
+        damage.num_packets[stream.type] += 1
         try:
             frames = decode(packet)
         except FFmpegError:
-            damage.count_undecoded(stream.type, (packet.duration or 0) * packet.time_base)
+            damage.count_undecoded(stream.type, (packet.duration or 0) * packet.time_base or usual_s)
             continue
-        damage.num_patched[stream.type] += sum(frame.is_corrupt for frame in frames)
+        for frame in frames:
+            if frame.is_corrupt:
+                usual_s = _length_s(frame, usual_s)
+                damage.count_patched(stream.type, usual_s)
         yield from frames
     with suppress(FFmpegError):  # the last packets were counted when they went in
         yield from decode(None)
+
+
+def _nominal_length_s(stream: Stream) -> Fraction:
+    """How long a packet is that does not say so."""
+    if isinstance(stream, AudioStream):
+        return Fraction(stream.codec_context.frame_size or 1024, stream.rate or 48_000)
+    rate_hz = stream.average_rate if isinstance(stream, VideoStream) else None
+    return 1 / rate_hz if rate_hz else Fraction(1, 25)
+
+
+def _length_s(frame: DecodedPicture | DecodedSound, usual_s: Fraction) -> Fraction:
+    if isinstance(frame, DecodedSound):
+        return Fraction(frame.samples, frame.sample_rate)
+    return (frame.duration or 0) * (frame.time_base or Fraction(0)) or usual_s
 
 
 class SoundClock:

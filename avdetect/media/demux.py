@@ -55,6 +55,7 @@ class Demuxer:
         clock: ClockRepair,
         damage: Damage,
         reopen: Callable[[], InputContainer] | None,
+        name: str,
     ) -> None:
         """Read some streams of a container.
 
@@ -64,11 +65,13 @@ class Demuxer:
             clock: repairs timestamps; it has to see packets in the order of the file.
             damage: is told of what cannot be read.
             reopen: opens the same source again; ``None`` for pipes.
+            name: of the source, for messages.
         """
         self._container = container
         self._clock = clock
         self._damage = damage
         self._reopen = reopen
+        self._name = name
         self._queues: dict[int, deque[tuple[Packet[Stream], int | None]]] = {
             stream.index: deque() for stream in streams
         }
@@ -77,7 +80,7 @@ class Demuxer:
         """Packets that were looked at before it was their turn."""
         self._queued_bytes = 0
         self._last_dts: dict[int, int | None] = {stream.index: None for stream in streams}
-        self._main = _reader(container, set(self._queues), damage)
+        self._main = _reader(container, set(self._queues), damage, name)
         self._own: dict[int, Iterator[Packet[Stream]]] = {}
         self._own_containers: list[InputContainer] = []
 
@@ -140,7 +143,7 @@ class Demuxer:
         self._ahead.clear()
         self._queued_bytes = 0
         self._last_dts = dict.fromkeys(self._last_dts)
-        self._main = _reader(self._container, set(self._queues), self._damage)
+        self._main = _reader(self._container, set(self._queues), self._damage, self._name)
         self._close_own()
 
     def close(self) -> None:
@@ -175,7 +178,7 @@ class Demuxer:
         except (FFmpegError, IndexError):  # IndexError: the stream shows up later in the file
             self._reopen = None
             return False
-        packets = _reader(container, {index}, self._damage)
+        packets = _reader(container, {index}, self._damage, self._name)
         self._own[index] = packets if last_dts is None else _after(packets, last_dts)
         self._container.streams[index].discard = Discard.all
         return True
@@ -190,7 +193,7 @@ def _after(packets: Iterator[Packet[Stream]], dts: int) -> Iterator[Packet[Strea
     yield from packets
 
 
-def _reader(container: InputContainer, wanted: set[int], damage: Damage) -> Iterator[Packet[Stream]]:
+def _reader(container: InputContainer, wanted: set[int], damage: Damage, name: str) -> Iterator[Packet[Stream]]:
     """Packets of the ``wanted`` streams in the order of the file, past what cannot be read."""
     streams = list(container.streams)
     for stream in streams:
@@ -200,9 +203,13 @@ def _reader(container: InputContainer, wanted: set[int], damage: Damage) -> Iter
         try:
             for packet in container.demux([stream for stream in streams if stream.index in wanted]):
                 errors_in_a_row = 0
+                if packet.has_sidedata("encryption_info"):
+                    raise MediaError(f"{name}: is encrypted, and there is no key to it.")
                 if packet.size:  # demux() ends with empty packets that ask decoders for the rest
                     yield packet
             return
         except FFmpegError:
             errors_in_a_row += 1
             damage.num_read_errors += 1
+        except IndexError:  # PyAV's, at the end of a container in which streams have come up on the way
+            return

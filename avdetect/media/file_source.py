@@ -19,12 +19,14 @@ from avdetect.media.container import (
     choose_audio,
     choose_video,
     describe,
+    num_streams,
     open_container,
     samples_decide,
+    with_late_streams,
 )
 from avdetect.media.demux import Demuxer
-from avdetect.media.location import locate
-from avdetect.media.losses import Damage, truncation_note
+from avdetect.media.location import FILE_PROTOCOL, Location, locate
+from avdetect.media.losses import Coverage, Damage, missing_segments_s, truncation_note
 from avdetect.media.packets import AudioChunk, MediaInfo, MediaNote, StreamPlan, VideoFrame
 from avdetect.media.planes import PictureMaker
 from avdetect.media.source import Closing
@@ -44,8 +46,17 @@ MIN_SEEK_S = 3
 """Nearer to the origin, reading costs no more than seeking."""
 TIME_BASE_HZ = 1_000_000
 """FFmpeg's own, of containers."""
-_DECLARES_DURATION = frozenset({"mov", "matroska", "avi", "asf", "flv"})
+# fmt: off
+_DECLARES_DURATION = frozenset((
+    "mov", "matroska", "avi", "asf", "flv", "flac", "aiff", "au", "tta", "wv", "ape", "tak", "mxf", "gxf", "hls", "mpc",
+    "mpc8", "wtv",
+))
+# fmt: on
 """Formats that write down how long they are; for others FFmpeg estimates it, which proves no truncation."""
+_MP3_MARKS = (b"Xing", b"Info", b"VBRI")
+"""One of them is in the first frame of an MP3 that knows how many frames it has."""
+_LATE_START_S = Fraction(1, 2)
+"""Sound or pictures that begin so much later than their stream were lost at its beginning."""
 PROBE_PLAN = StreamPlan(
     hop=Fraction(1),
     cells_per_snippet=1,
@@ -113,15 +124,24 @@ class FileSource(Closing):
             pictures = self._video.frames(video_begin, self._end)
         if self._audio is not None:
             sound = self._audio.chunks(self._origin, audio_begin, self._end)
+        first = self._start
+        seen, heard = Coverage("picture", first), Coverage("sound", first)
         for item in _in_order_of_time(pictures, sound):
             self._note_jumps()
+            if isinstance(item, VideoFrame):
+                seen.add(item.time, item.time + item.duration, item.time + item.hold)
+            else:
+                end = item.time + Fraction(item.samples.size, self._plan.rate_hz)
+                heard.add(item.time, end, end)
             yield item
-        self._note_losses()
+        self._note_losses(seen, heard)
 
     def _open(self) -> None:
         """Open the container and its decoders, at the beginning."""
         plan = self._plan
         container = open_container(self._location)
+        if not self._location.probe_bytes:
+            container, self._location = with_late_streams(container, self._location)
         try:
             video = choose_video(container)  # where it is not wanted, its start is
             audio = choose_audio(container, self._audio_track, self._location.name) if plan.want_audio else None
@@ -133,13 +153,13 @@ class FileSource(Closing):
         clock_may_jump = bool(container.format.flags & cast(int, FormatFlags.ts_discont.value))
         self._container = container
         self._damage = Damage()
-        by_samples = samples_decide(container)
+        by_samples = self._samples_decide = samples_decide(container)
         self._clock = ClockRepair(
             () if by_samples and video is None else decodable,
             clock_may_jump=clock_may_jump,
-            declared_end_s=_declared_end_s(container),
+            declared_end_s=_declared_end_s(container, self._location),
         )
-        self._demuxer = Demuxer(container, decodable, self._clock, self._damage, reopen)
+        self._demuxer = Demuxer(container, decodable, self._clock, self._damage, reopen, self._location.name)
         self._video: VideoTrack | None = None
         self._audio: AudioTrack | None = None
         if video is not None and video in decodable:
@@ -165,17 +185,17 @@ class FileSource(Closing):
         """
         starts = self._start_tracks()
         self._drop_unwanted()
-        self._starts = [starts[track.stream.index] for track in self._tracks()]
+        self._starts = [starts[track.stream.index] for track in self._tracks() if track.stream.index in starts]
         plan, streams = self._plan, self._container.streams
         if plan.want_video and self._video is None:
             self.notes.append(_absence("no-video", "video", "picture", num_tracks=len(streams.video)))
         if plan.want_audio and self._audio is None:
             self.notes.append(_absence("no-audio", "audio", "sound", num_tracks=len(streams.audio)))
-        if not self._starts:
+        if not starts or not self._tracks():
             wanted = [kind for kind, is_wanted in (("video", plan.want_video), ("audio", plan.want_audio)) if is_wanted]
             hint = "" if self._location.rereadable else PIPE_HINT
             raise MediaError(f"{self._location.name}: holds no {' or '.join(wanted)} that can be decoded{hint}.")
-        self._origin = min(starts.values())
+        self._origin = min(self._begin(index, start) for index, start in starts.items()) - self._missing_beginning_s()
         if self._video is not None:
             self._video.lay(self._origin)
 
@@ -184,19 +204,42 @@ class FileSource(Closing):
         starts = {}
         if self._video is not None:
             start = self._video.start()
-            if start is None:
+            if start is None and self._video.is_late:
+                pass
+            elif start is None:
                 self._demuxer.drop(self._video.stream)
                 self._video = None
             else:
                 starts[self._video.stream.index] = start
         if self._audio is not None:
             start = self._audio.start()
-            if start is None:
+            if start is None and self._audio.is_late:
+                pass
+            elif start is None:
                 self._demuxer.drop(self._audio.stream)
                 self._audio = None
             else:
                 starts[self._audio.stream.index] = start
         return starts
+
+    def _begin(self, index: int, start: Fraction) -> Fraction:
+        """When a stream begins whose first picture or sound is at ``start``: what is damaged there moves no times."""
+        stream = self._container.streams[index]
+        if stream.start_time is None or stream.time_base is None or self._samples_decide:
+            return start
+        declared = stream.start_time * stream.time_base
+        return declared if start - declared > _LATE_START_S else start
+
+    def _missing_beginning_s(self) -> Fraction:
+        """How much a playlist has before its first segment that is there."""
+        if self.format_name != "hls" or not self._location.url.startswith(FILE_PROTOCOL):
+            return Fraction(0)
+        return missing_segments_s(Path(self._location.name))
+
+    @property
+    def format_name(self) -> str:
+        """FFmpeg's name of the container."""
+        return self._container.format.name
 
     def _drop_unwanted(self) -> None:
         """Read on without pictures, where the plan does not want them."""
@@ -211,6 +254,8 @@ class FileSource(Closing):
         """
         tracks = self._tracks()
         needed = [max(begin + self._origin, start) for start in self._starts]
+        if len(needed) < len(tracks):  # one of them begins late: nobody knows where
+            return
         has_moved = False
         for margin_s in SEEK_MARGINS_S:
             target = begin + self._origin - margin_s
@@ -268,37 +313,71 @@ class FileSource(Closing):
             self.notes.append(MediaNote("timestamp-jump", message, time_s))
         self._clock.jumps.clear()
 
-    def _note_losses(self) -> None:
-        """Once all is read: what could not be decoded, and what is missing at the end."""
+    def _note_losses(self, seen: Coverage, heard: Coverage) -> None:
+        """Once all is read: what could not be decoded, and when there was no sound or no picture.
+
+        Raises:
+            MediaError: next to nothing could be decoded as it was meant.
+        """
+        if self._damage.is_hopeless:
+            raise MediaError(f"{self._location.name}: is encrypted or damaged: next to nothing of it can be decoded.")
         notes = [self._damage.note()]
+        if num_streams(self._container) > len(self._container.streams):
+            message = (
+                "The file has a stream that begins so late that it was not read: remux it (ffmpeg -i FILE -c copy)."
+            )
+            notes.append(MediaNote("late-stream", message))
         if self._num_jumps > MAX_JUMP_NOTES:
             message = f"The timestamps jump {self._num_jumps - MAX_JUMP_NOTES} times more; the clock was repaired."
             notes.append(MediaNote("timestamp-jump", message))
-        if self._end is None and not _DECLARES_DURATION.isdisjoint(self.info.format.split(",")):
-            ends = [track.end for track in self._tracks() if track.end is not None]
-            reached_s = float(max(ends) - self._origin)
-            notes.append(truncation_note(self._declared_s(), reached_s))
+        reached = (
+            max((track.end for track in self._tracks() if track.end is not None), default=self._origin) - self._origin
+        )
+        if self._end is None:
+            is_file = self._location.rereadable and self._location.url.startswith(FILE_PROTOCOL)
+            path = Path(self._location.name) if is_file else None
+            notes.append(truncation_note(self._declared_s(), float(reached), path))
+        end = reached if self._end is None else min(reached, self._end)
+        for track, coverage in ((self._video, seen), (self._audio, heard)):
+            if track is not None:
+                notes.append(coverage.note(min(end, self._declared_end(track) or end)))
         self.notes += [note for note in notes if note is not None]
+
+    def _declared_end(self, track: VideoTrack | AudioTrack) -> Fraction | None:
+        """When a stream ends by its own account, from the origin."""
+        if track.stream.duration is None or not _declares_duration(self._container, self._location):
+            return None
+        return ((track.stream.start_time or 0) + track.stream.duration) * track.time_base - self._origin
 
     def _declared_s(self) -> float | None:
         """Declared end, from the origin, of the longer of the streams read, or of the file where they say nothing."""
-        ends = [
-            ((track.stream.start_time or 0) + track.stream.duration) * track.time_base - self._origin
-            for track in self._tracks()
-            if track.stream.duration is not None
-        ]
-        whole_s = self.info.duration_s
+        if not _declares_duration(self._container, self._location):
+            return None
+        # The length of AVI's sound is told in blocks, of which nobody knows the length for certain.
+        trusted = [track for track in self._tracks() if self.format_name != "avi" or track is self._video]
+        ends = [end for track in trusted if (end := self._declared_end(track)) is not None]
+        whole_s = self.info.duration_s if trusted else None
         if not ends:
             return whole_s
         # A stream's duration may count from the container's beginning, not from its own.
         return float(max(ends)) if whole_s is None else min(float(max(ends)), whole_s)
 
 
-def _declared_end_s(container: InputContainer) -> Fraction | None:
+def _declares_duration(container: InputContainer, location: Location) -> bool:
+    """Whether the container's duration is written down, and not FFmpeg's guess."""
+    names = container.format.name.split(",")
+    if names == ["mp3"] and location.rereadable and location.url.startswith(FILE_PROTOCOL):
+        with Path(location.name).open("rb") as file:
+            head = file.read(1 << 16)
+        return any(mark in head for mark in _MP3_MARKS)
+    return not _DECLARES_DURATION.isdisjoint(names)
+
+
+def _declared_end_s(container: InputContainer, location: Location) -> Fraction | None:
     """Where the media end on the container's clock, where that is written down and not FFmpeg's guess."""
     if container.duration is None or container.duration <= 0:
         return None
-    if _DECLARES_DURATION.isdisjoint(container.format.name.split(",")):
+    if not _declares_duration(container, location):
         return None
     return Fraction((container.start_time or 0) + container.duration, TIME_BASE_HZ)
 

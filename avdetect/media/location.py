@@ -30,6 +30,8 @@ STANDARD_INPUT = "-"
 NETWORK_TIMEOUT_S = 30.0
 """How long a server may say nothing before it is given up."""
 FILE_PROTOCOL = "file:"
+PIPE_PROBE_BYTES = 32 << 20
+"""What is read of a pipe before it is decided which streams there are: it cannot be opened again."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -45,6 +47,8 @@ class Location:
     rereadable: bool
     """Whether it can be opened a second time and read from any place: not so for pipes."""
     timeout_s: float | None
+    probe_bytes: int | None = None
+    """How far FFmpeg reads ahead for streams that begin late; ``None`` for its own choice."""
     is_fifo: bool = False
     """Whether it is a named pipe, which somebody has to write to."""
 
@@ -57,7 +61,7 @@ def locate(uri: str | Path) -> Location:
     """
     name = str(uri)
     if name == STANDARD_INPUT:
-        return Location(name, "pipe:0", rereadable=False, timeout_s=None)
+        return Location(name, "pipe:0", rereadable=False, timeout_s=None, probe_bytes=PIPE_PROBE_BYTES)
     if is_url(name):
         return Location(name, name, rereadable=name.lower().startswith("http"), timeout_s=NETWORK_TIMEOUT_S)
     path = Path(name)
@@ -80,7 +84,14 @@ def locate(uri: str | Path) -> Location:
         if status.st_size == 0:
             raise MediaError(f"{name}: is empty (0 bytes).")
     # With the protocol spelt out, a colon in the name is no protocol of its own.
-    return Location(name, file_url(path), rereadable=regular, timeout_s=None, is_fifo=stat.S_ISFIFO(status.st_mode))
+    return Location(
+        name,
+        file_url(path),
+        rereadable=regular,
+        timeout_s=None,
+        probe_bytes=None if regular else PIPE_PROBE_BYTES,
+        is_fifo=stat.S_ISFIFO(status.st_mode),
+    )
 
 
 def _check_readable(name: str) -> None:

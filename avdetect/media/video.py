@@ -15,7 +15,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame as DecodedPicture
 from av.video.stream import VideoStream
 
-from avdetect.media.decode import PresentationClock, decoded_pictures
+from avdetect.media.decode import ENDED, Ended, PresentationClock, decoded_pictures
 from avdetect.media.demux import PacketSource
 from avdetect.media.losses import Damage
 from avdetect.media.packets import StreamPlan, VideoFrame
@@ -91,6 +91,8 @@ class VideoTrack:
         self._frames: Iterator[DecodedPicture | None] = iter(())
         self.end: Fraction | None = None
         """Where the last picture seen so far ends, on the stream's clock."""
+        self.is_late = False
+        """Whether nothing has come of it yet though the other stream has gone on: it may still come."""
         self._spared_until: int | None = None
         """Where the last picture that was not decoded ends, in ticks."""
         self.orientation = Orientation()
@@ -107,8 +109,9 @@ class VideoTrack:
             self._num_unspared = 0
         decoded = decoded_pictures(self.stream, self._packets, self._damage, self._admit)
         self._frames = decoded
-        first = next(decoded, None)
-        if first is None:
+        first = next(decoded, ENDED)
+        self.is_late = first is None
+        if first is None or isinstance(first, Ended):
             return None
         self.orientation = orientation_of(first)
         self._frames = chain([first], decoded)
