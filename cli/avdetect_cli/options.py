@@ -76,7 +76,7 @@ ClassesOption = Annotated[
     typer.Option(
         "--classes",
         metavar="A,B,C",
-        help="Only events of these classes; `avdetect bundle show` lists them.",
+        help="Find only events of these classes; `avdetect bundle show` lists them.",
         autocompletion=_complete_classes,
         rich_help_panel=_EVENTS,
     ),
@@ -118,10 +118,12 @@ CooldownOption = Annotated[
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", help="One JSON document per input and line, for programs.", rich_help_panel=OUTPUTS_PANEL),
+    typer.Option(
+        "--json", help="Print one JSON document per input and line, for programs.", rich_help_panel=OUTPUTS_PANEL
+    ),
 ]
 OneJsonOption = Annotated[
-    bool, typer.Option("--json", help="One JSON document in place of the table.", rich_help_panel=OUTPUTS_PANEL)
+    bool, typer.Option("--json", help="Print one JSON document in place of the table.", rich_help_panel=OUTPUTS_PANEL)
 ]
 JsonFileOption = Annotated[
     Path | None,
@@ -131,7 +133,7 @@ JsonFileOption = Annotated[
 ]
 FormatOption = Annotated[
     FormatName | None,
-    typer.Option("--format", "-f", help="The events alone, in this format.", rich_help_panel=OUTPUTS_PANEL),
+    typer.Option("--format", "-f", help="Write the events alone, in this format.", rich_help_panel=OUTPUTS_PANEL),
 ]
 OutputOption = Annotated[
     Path | None,
@@ -169,14 +171,17 @@ ClipsOption = Annotated[
     ),
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress, no summary, no notes; only errors and what was asked for.")
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Show no progress, no summary and no notes; only errors and what was asked for."
+    ),
 ]
 BundleOption = Annotated[
     Path | None,
     typer.Option(
         "--bundle",
         metavar="PATH",
-        help="The model: a bundle's folder or a .zip of one.",
+        help="Use this model: a bundle's folder or a .zip of one.",
         show_default="the embedded one",
     ),
 ]

@@ -62,7 +62,7 @@ def export(
             "--left-context",
             metavar="SNIPPETS",
             min=0,
-            help="How far back to look.",
+            help="How far back the detector looks.",
             show_default="as trained",
             rich_help_panel=_DETECTOR,
         ),
@@ -73,7 +73,7 @@ def export(
             "--lookahead",
             metavar="SNIPPETS",
             min=0,
-            help="How far ahead to look, which is the latency.",
+            help="How far ahead the detector looks, which is the latency.",
             show_default="as trained",
             rich_help_panel=_DETECTOR,
         ),
@@ -111,7 +111,10 @@ def export(
         str | None,
         typer.Option("--not-anomaly", metavar="A,B", help="Classes that do not count towards the anomaly score."),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", show_default="that of the folder")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="The name of the bundle.", show_default="that of the folder"),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Make a bundle: of a trained network, of words, or of both.
@@ -158,7 +161,7 @@ def import_checkpoint(
 
 def show(
     path: _Path = None,
-    json: Annotated[bool, typer.Option("--json", help="The manifest itself.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the manifest itself.")] = False,
 ) -> None:
     """Show what a bundle is: classes and their rules, graphs, latency, origins."""
     tasks.bundles.show_bundle(path, json=json)
@@ -169,7 +172,7 @@ def verify(path: _Path = None) -> None:
     tasks.bundles.verify_bundle(path)
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
+def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False) -> None:
     """Say what is installed, what is missing, how to get it.
 
     Exit code 1 if something is broken that scoring needs.

@@ -211,7 +211,7 @@ def evaluate_text(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Of the stories that order is measured with.")
+        int, typer.Option("--seed", metavar="N", min=0, help="The seed of the stories that order is measured with.")
     ] = 0,
     json: OneJsonOption = False,
     output: JsonFileOption = None,

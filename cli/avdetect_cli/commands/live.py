@@ -72,14 +72,19 @@ def watch(
         ),
     ] = 10.0,
     realtime: Annotated[
-        bool, typer.Option("--realtime", help="Play a file, no faster than it lasts.", rich_help_panel=_SOURCE)
+        bool,
+        typer.Option(
+            "--realtime", help="Play a file as if it were live, no faster than it lasts.", rich_help_panel=_SOURCE
+        ),
     ] = False,
-    loop: Annotated[bool, typer.Option("--loop", help="Play it again and again.", rich_help_panel=_SOURCE)] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="With --realtime, play the file again and again.", rich_help_panel=_SOURCE)
+    ] = False,
     low_latency: Annotated[
         bool,
         typer.Option(
             "--low-latency",
-            help="For cameras that never reorder pictures: do not wait for it.",
+            help="Do not wait for pictures to be put in order, for cameras that never reorder them.",
             rich_help_panel=_SOURCE,
         ),
     ] = False,
@@ -94,16 +99,24 @@ def watch(
     ] = None,
     audio_rate: Annotated[
         int | None,
-        typer.Option("--audio-rate", metavar="HZ", min=1, help="Of raw audio.", rich_help_panel=_SOURCE),
+        typer.Option(
+            "--audio-rate", metavar="HZ", min=1, help="The sample rate of raw audio.", rich_help_panel=_SOURCE
+        ),
     ] = None,
     audio_channels: Annotated[
         int | None,
-        typer.Option("--audio-channels", metavar="N", min=1, help="Of raw audio.", rich_help_panel=_SOURCE),
+        typer.Option(
+            "--audio-channels", metavar="N", min=1, help="How many channels raw audio has.", rich_help_panel=_SOURCE
+        ),
     ] = None,
     audio_track: Annotated[
         int | None,
         typer.Option(
-            "--audio-track", metavar="N", min=0, help="Which of several sound tracks, from 0.", rich_help_panel=_SOURCE
+            "--audio-track",
+            metavar="N",
+            min=0,
+            help="Which of several sound tracks to hear, counted from 0.",
+            rich_help_panel=_SOURCE,
         ),
     ] = None,
     ffmpeg: Annotated[
@@ -111,12 +124,12 @@ def watch(
         typer.Option(
             "--ffmpeg",
             metavar="NAME=VALUE",
-            help="An option of FFmpeg's protocols and demuxers; may be repeated.",
+            help="Set an option of FFmpeg's protocols and demuxers; may be repeated.",
             rich_help_panel=_SOURCE,
         ),
     ] = [],  # noqa: B006 - typer copies it
     duration: Annotated[
-        str | None, typer.Option("--duration", metavar="TIME", help="Stop after so long: seconds or [hh:]mm:ss.")
+        str | None, typer.Option("--duration", metavar="TIME", help="Stop after this time: seconds or [hh:]mm:ss.")
     ] = None,
     prompt: PromptOption = [],  # noqa: B006 - typer copies it
     threshold: ThresholdOption = [],  # noqa: B006
@@ -127,7 +140,7 @@ def watch(
     clips: Annotated[
         Path | None, typer.Option("--clips", metavar="FOLDER", help="Keep a clip and a picture of every event here.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Events, clips and gaps as JSON, a line each.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print events, clips and gaps as JSON, a line each.")] = False,
     bundle: BundleOption = None,
     device: DeviceOption = "auto",
 ) -> None:

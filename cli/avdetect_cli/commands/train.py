@@ -42,7 +42,10 @@ SettingsOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", metavar="N", min=0, show_default="0", rich_help_panel=_LEARNING)
+    int | None,
+    typer.Option(
+        "--seed", metavar="N", min=0, help="The same seed trains the same.", show_default="0", rich_help_panel=_LEARNING
+    ),
 ]
 _RUNNING = "Where it runs"
 
@@ -107,7 +110,7 @@ def train(
         typer.Option(
             "--val",
             metavar="LIST",
-            help="What to validate on.",
+            help="The videos to validate on.",
             show_default="the videos of split val, or a fifth of all",
             rich_help_panel=_DATA,
         ),
@@ -117,14 +120,14 @@ def train(
         typer.Option(
             "--classes",
             metavar="A,B,C",
-            help="The classes, where a misspelt one is to be found.",
+            help="The classes to learn; any other in MANIFEST is then a mistake.",
             rich_help_panel=_DATA,
         ),
     ] = None,
     embeddings: EmbeddingsOption = None,
     recipe: Annotated[
         RecipeName | None,
-        typer.Option("--recipe", help="The method.", show_default="product", rich_help_panel=_LEARNING),
+        typer.Option("--recipe", help="The method to train with.", show_default="product", rich_help_panel=_LEARNING),
     ] = None,
     schedule: Annotated[
         Schedule | None,
@@ -138,7 +141,10 @@ def train(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            "--teacher", metavar="CHECKPOINT", help="A network to learn from as well.", rich_help_panel=_LEARNING
+            "--teacher",
+            metavar="CHECKPOINT",
+            help="A trained network to learn from as well.",
+            rich_help_panel=_LEARNING,
         ),
     ] = None,
     config: Annotated[
@@ -146,7 +152,7 @@ def train(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="Any setting, as TOML; docs/training.md lists them.",
+            help="A file of settings in TOML; docs/training.md lists them.",
             rich_help_panel=_LEARNING,
         ),
     ] = None,
@@ -159,7 +165,11 @@ def train(
     accelerator: Annotated[
         str | None,
         typer.Option(
-            "--accelerator", metavar="auto|cpu|gpu", help="What trains.", show_default="auto", rich_help_panel=_RUNNING
+            "--accelerator",
+            metavar="auto|cpu|gpu",
+            help="The kind of device that trains.",
+            show_default="auto",
+            rich_help_panel=_RUNNING,
         ),
     ] = None,
     devices: Annotated[
@@ -167,18 +177,25 @@ def train(
         typer.Option(
             "--devices",
             metavar="N|auto",
-            help="How many of them, per node.",
+            help="How many devices train, per node.",
             show_default="1",
             rich_help_panel=_RUNNING,
         ),
     ] = None,
     nodes: Annotated[
-        int | None, typer.Option("--nodes", metavar="N", min=1, show_default="1", rich_help_panel=_RUNNING)
+        int | None,
+        typer.Option(
+            "--nodes", metavar="N", min=1, help="How many machines train.", show_default="1", rich_help_panel=_RUNNING
+        ),
     ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(
-            "--strategy", metavar="auto|ddp", help="As Lightning has it.", show_default="auto", rich_help_panel=_RUNNING
+            "--strategy",
+            metavar="auto|ddp",
+            help="How several devices work together, as Lightning calls it.",
+            show_default="auto",
+            rich_help_panel=_RUNNING,
         ),
     ] = None,
     precision: Annotated[
@@ -186,7 +203,7 @@ def train(
         typer.Option(
             "--precision",
             metavar="32-true|16-mixed|bf16-mixed",
-            help="Of the arithmetic.",
+            help="The precision of the arithmetic.",
             show_default="32-true",
             rich_help_panel=_RUNNING,
         ),
@@ -327,7 +344,11 @@ def train_motion(
     accelerator: Annotated[
         str | None,
         typer.Option(
-            "--accelerator", metavar="auto|cpu|gpu", help="What trains.", show_default="auto", rich_help_panel=_RUNNING
+            "--accelerator",
+            metavar="auto|cpu|gpu",
+            help="The kind of device that trains.",
+            show_default="auto",
+            rich_help_panel=_RUNNING,
         ),
     ] = None,
     quiet: QuietOption = False,

@@ -120,7 +120,15 @@ def train_sound(
         ),
     ] = [],  # noqa: B006 - typer copies it
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, show_default="0", rich_help_panel=_LEARNING)
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            help="The same seed trains the same.",
+            show_default="0",
+            rich_help_panel=_LEARNING,
+        ),
     ] = None,
     resume: Annotated[
         bool,
