@@ -24,8 +24,7 @@ from avdetect.events.curve import CurveBuilder, ScoreCurve
 from avdetect.events.event import Event, SnippetScore
 from avdetect.events.rules import RuleOverrides
 from avdetect.events.segmenter import EventSegmenter
-from avdetect.features.encoding import EncodingOptions, open_embeddings
-from avdetect.features.encoding import Progress as Progress
+from avdetect.features.encoding import EncodingOptions, Progress, open_embeddings
 from avdetect.manifest import EventRule
 from avdetect.media.packets import MediaInfo, MediaNote
 from avdetect.runtime.batch import BatchListener, FailedSource, in_order, watched

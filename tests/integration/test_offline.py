@@ -15,12 +15,12 @@ import avdetect
 from avdetect.errors import BundleError, DataError, MediaError
 from avdetect.events.event import SnippetScore
 from avdetect.features.encoders import EncoderSessions
+from avdetect.features.encoding import Progress
 from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet, load_published, published_shapes
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.runtime import pipeline
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
-from avdetect.runtime.pipeline import Progress
 from avdetect.runtime.scorer import StreamingScorer
 from avdetect.sinks.scores import read_scores
 from avdetect.training.checkpoint import Checkpoint, save_checkpoint

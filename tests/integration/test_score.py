@@ -11,9 +11,10 @@ import pytest
 
 import avdetect
 from avdetect.errors import MediaError, UsageError
+from avdetect.features.encoding import Progress
 from avdetect.manifest import EventRule, Manifest
 from avdetect.media.source import open_source
-from avdetect.runtime.pipeline import Progress, ScoreOptions, ScoreResult
+from avdetect.runtime.pipeline import ScoreOptions, ScoreResult
 from avdetect.snippets.assembler import SnippetAssembler
 from avdetect.snippets.snippet import Snippet, stream_plan
 from avdetect.stage import through

@@ -7,8 +7,8 @@ import pytest
 
 import avdetect
 from avdetect.errors import MediaError
+from avdetect.features.encoding import Progress
 from avdetect.runtime.hearing import Ears
-from avdetect.runtime.pipeline import Progress
 from avdetect.search.corpus import Corpus
 from tests.synth.media import MediaFactory
 

@@ -16,9 +16,8 @@ from avdetect.features.encoders import SnippetEmbedding
 from avdetect.manifest import ClassSpec
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
 from avdetect.runtime.bundle import Bundle
-from avdetect.runtime.pipeline import score_features
 from avdetect.runtime.prompts import PromptedScorer, parse_prompts
-from avdetect.runtime.scorer import StreamingScorer, live_scorer_for, scorer_for
+from avdetect.runtime.scorer import StreamingScorer, live_scorer_for, score_features, scorer_for
 from avdetect.stage import Stage, through
 from avdetect.text.scoring import relevance
 from avdetect.timebase import snippet_span
