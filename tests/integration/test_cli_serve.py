@@ -226,7 +226,7 @@ def test_prompts_are_classes_of_page_sensors_and_events(media: MediaFactory, tmp
         path = tmp_path / "cameras.toml"
         path.write_text(path.read_text().replace("a dog barks", "a cat meows"))
         service.process.send_signal(signal.SIGHUP)
-        service.wait_for(lambda: service.says("a change of [prompts] needs a restart."))
+        service.wait_for(lambda: service.says("a change of [prompts] needs a restart"))
 
     assert [entry["name"] for entry in lobby["classes"]] == ["siren", "alarm"]
     assert 'class="alarm"' in metrics
@@ -553,7 +553,7 @@ def test_a_full_disk_is_told_everywhere_and_all_is_caught_up(shots: Path, tmp_pa
         )
         service.wait_for(lambda: service.says("a clip cannot be written now and is kept in memory"))
         filler.unlink()
-        service.wait_for(lambda: "ready" in service.get("/readyz"))
+        service.wait_for(lambda: not trouble_of(service))
         service.wait_for(lambda: service.delivered(kind="clip", stage="closed"))
         after = service.get("/metrics")
         service.process.send_signal(signal.SIGTERM)
