@@ -223,7 +223,8 @@ def main() -> None:
     # Imports make some hundred thousand objects, which stay: looking through them every 700 is a tenth of a short run.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     guard_stdout()
-    stop_on_signals()
+    if sys.argv[1:2] != ["serve"]:  # a service takes its signals as orders: SIGHUP does not end it
+        stop_on_signals()
     try:
         try:
             app()
