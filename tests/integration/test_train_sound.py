@@ -48,7 +48,7 @@ def test_sounds_become_a_bundle_of_encoders(trained: tuple[Path, Result]) -> Non
     output, result = trained
     assert result.exit_code == 0, result.stderr
     assert f"{output}: encoders, without a detector; trained on 3 sounds." in result.stderr
-    assert "0.30" in result.stderr
+    assert "\n  0.30  " in result.stderr
     assert "<- kept" in result.stderr
     notes = read_manifest(output).provenance["encoders"]["audio"]
     assert notes["classes"] == ["bell", "hiss", "hum"]

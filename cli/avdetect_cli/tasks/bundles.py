@@ -51,7 +51,7 @@ def export(
         words=WordOptions(alignment=alignment, prompts=prompts, keep_text_encoder=keep_text_encoder),
         not_anomaly=not_anomaly,
     )
-    say(_made(output, manifest, checked=checkpoint is not None), quiet=quiet)
+    say(*_made(output, manifest, checked=checkpoint is not None), quiet=quiet)
 
 
 def import_checkpoint(file: Path, output: Path, *, weights: Literal["float32", "float16"], quiet: bool) -> None:
@@ -64,7 +64,7 @@ def import_checkpoint(file: Path, output: Path, *, weights: Literal["float32", "
     from avdetect_export.checkpoint_bundle import import_published  # it needs torch, which prompts alone do not
 
     manifest = import_published(file, output, weights=weights)
-    say(_made(output, manifest, checked=True), quiet=quiet)
+    say(*_made(output, manifest, checked=True), quiet=quiet)
 
 
 def show_bundle(path: Path | None, *, json: bool) -> None:
@@ -93,8 +93,8 @@ def verify_bundle(path: Path | None) -> None:
     out(f"{location}: {len(entries)} files, {_megabytes(total)}, all as the manifest says.")
 
 
-def _made(output: Path, manifest: Manifest, *, checked: bool) -> str:
-    """What was made; ``checked`` says whether its detector was, just now."""
+def _made(output: Path, manifest: Manifest, *, checked: bool) -> list[str]:
+    """What was made, in lines; ``checked`` says whether its detector was, just now."""
     line = f"{output}: {', '.join(manifest.class_names)}"
     if checked:
         parity = max(value for key, value in manifest.provenance["parity"].items() if key.endswith("scores"))
@@ -108,7 +108,7 @@ def _made(output: Path, manifest: Manifest, *, checked: bool) -> str:
         lines.append(f"Try it: avdetect score VIDEO --bundle {output}")
     else:
         lines.append(f"It scores features that were made elsewhere: avdetect evaluate {output} FEATURES.list")
-    return "\n".join(lines)
+    return lines
 
 
 def _describe(location: Path, manifest: Manifest) -> Iterator[str]:

@@ -43,7 +43,7 @@ def train_sound(values: dict[str, Any], *, base: Path | None, quiet: bool) -> No
     graph = trained.graph.SerializeToString(deterministic=True)
     encoders: dict[Part, NewEncoder] = {"audio": (manifest.audio, graph)}
     export_encoders(location, config.output, encoders, name=config.output.name, notes={"audio": dict(trained.notes)})
-    say("\n".join(_outcome(config.output, trained.notes)), quiet=quiet)
+    say(*_outcome(config.output, trained.notes), quiet=quiet)
 
 
 def _outcome(output: Path, notes: Any) -> list[str]:
