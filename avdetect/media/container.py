@@ -43,6 +43,8 @@ _TEXT_FORMATS = frozenset({"tty"})
 _WITHOUT_STREAM_LIST = frozenset({"mpegts", "mpeg", "flv"})
 _BOTH = {"video", "audio"}
 MAX_PROBE_BYTES = 256 << 20
+_LOOKED_AT_BYTES = 8 << 20
+"""More than FFmpeg reads of a file to find its streams."""
 _PROBE_S = 24 * 3600
 _FROM_BEGINNING_TO_END = {"live_start_index": "0"}
 """Of HLS playlists without an end mark, which FFmpeg takes for live: it would begin near their end. One that has not
@@ -112,7 +114,7 @@ def with_late_streams(container: InputContainer, location: Location) -> tuple[In
     for eighth in range(1, 8) if container.format.name != "flv" else (8,):
         if eighth < 8 and not _kinds_at(location, size * eighth // 8, container.format.name) - known:
             continue
-        further = replace(location, probe_bytes=min(MAX_PROBE_BYTES, size * min(8, eighth + 1) // 8))
+        further = replace(location, probe_bytes=min(MAX_PROBE_BYTES, size, size * eighth // 8 + _LOOKED_AT_BYTES))
         container.close()
         return open_container(further), further
     return container, location

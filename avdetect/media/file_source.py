@@ -195,7 +195,8 @@ class FileSource(Closing):
             wanted = [kind for kind, is_wanted in (("video", plan.want_video), ("audio", plan.want_audio)) if is_wanted]
             hint = "" if self._location.rereadable else PIPE_HINT
             raise MediaError(f"{self._location.name}: holds no {' or '.join(wanted)} that can be decoded{hint}.")
-        self._origin = min(self._begin(index, start) for index, start in starts.items()) - self._missing_beginning_s()
+        self._missing_s = self._missing_beginning_s()
+        self._origin = min(self._begin(index, start) for index, start in starts.items()) - self._missing_s
         if self._video is not None:
             self._video.lay(self._origin)
 
@@ -286,7 +287,8 @@ class FileSource(Closing):
         duration_s = None
         if container.duration is not None and container.duration > 0:
             container_start_s = Fraction(container.start_time or 0, TIME_BASE_HZ)
-            duration_s = float(container_start_s + Fraction(container.duration, TIME_BASE_HZ) - self._origin)
+            end_s = container_start_s - self._missing_s + Fraction(container.duration, TIME_BASE_HZ)
+            duration_s = float(end_s - self._origin)
         return describe(
             container,
             uri=self._location.name,

@@ -151,7 +151,7 @@ def test_chunks_reach_each_border_as_soon_as_their_packets_have_come(media: Medi
         stream = container.streams.audio[0]
         clock = ClockRepair([stream], clock_may_jump=False)
         track = AudioTrack(
-            stream, Demuxer(container, [stream], clock, damage, None), damage, PLAN.rate_hz, block_s=block_s
+            stream, Demuxer(container, [stream], clock, damage, None, "blocks"), damage, PLAN.rate_hz, block_s=block_s
         )
         origin = track.start()
         assert origin is not None

@@ -72,19 +72,17 @@ def test_nothing_is_lost_or_read_twice_where_the_file_is_opened_again(media: Med
 
 
 @pytest.mark.usefixtures("small_queue")
-def test_from_a_pipe_the_stream_that_lies_too_far_behind_is_not_waited_for(media: MediaFactory, apart: Path) -> None:
+def test_from_a_pipe_a_stream_that_lies_far_behind_is_read_when_it_comes(media: MediaFactory, apart: Path) -> None:
     fifo = media.folder / f"fifo_{apart.name}"
     os.mkfifo(fifo)
     writer = threading.Thread(target=lambda: fifo.write_bytes(apart.read_bytes()), daemon=True)
     writer.start()
     contents = read(fifo)
     writer.join()
-    if contents.frames:
-        assert contents.codes == {"no-audio"}
-        assert contents.times_s[-1] > 2.9
-    else:
-        assert contents.codes == {"no-video"}
-        assert contents.tone_s == pytest.approx(EVENT_S, abs=0.03)
+    assert contents.times_s[-1] > 2.9
+    assert contents.flash_s == pytest.approx(EVENT_S, abs=0.12)
+    assert contents.tone_s == pytest.approx(EVENT_S, abs=0.03)
+    assert contents.codes == set()
 
 
 @pytest.mark.usefixtures("small_queue")
@@ -99,3 +97,37 @@ def test_from_a_pipe_sound_that_ends_early_does_not_hold_up_the_pictures(media: 
     writer.join()
     frames = [item for item in items if isinstance(item, VideoFrame)]
     assert float(frames[-1].time) > 2.9
+
+
+@pytest.fixture(scope="module")
+def late(media: MediaFactory) -> dict[str, Path]:
+    """Twelve seconds of pictures, and sound that begins after eight of them and twice the bytes that FFmpeg probes."""
+    bulky = ("-c:v", "mpeg2video", "-b:v", "16M", "-minrate", "16M", "-maxrate", "16M", "-bufsize", "8M", "-g", "12")
+    picture = media.flash_and_tone(
+        "bulky.mpg", video=bulky, audio=(), duration_s=12, video_filter="noise=alls=90:allf=t"
+    )
+    sound = media.flash_and_tone("sound.mp2", video=(), audio=("-c:a", "mp2"))
+    form = ("-itsoffset", "8", "-i", sound, "-map", "0:v", "-map", "1:a", "-c", "copy")
+    return {suffix: media.ffmpeg(f"late_sound.{suffix}", "-i", picture, *form) for suffix in ("mpg", "ts", "mkv")}
+
+
+@pytest.mark.parametrize("suffix", ["mpg", "ts", "mkv"])
+def test_sound_that_comes_up_late_in_a_file_is_heard_where_it_is(late: dict[str, Path], suffix: str) -> None:
+    contents = read(late[suffix])
+    assert contents.tone_s == pytest.approx(8 + EVENT_S, abs=0.1)
+    assert contents.times_s[-1] > 11.8
+    assert contents.codes == {"gap"}
+
+
+@pytest.mark.parametrize("suffix", ["mpg", "mkv"])
+def test_sound_that_comes_up_late_in_a_pipe_is_heard_where_it_is(
+    late: dict[str, Path], suffix: str, tmp_path: Path
+) -> None:
+    fifo = tmp_path / f"fifo.{suffix}"
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=lambda: fifo.write_bytes(late[suffix].read_bytes()), daemon=True)
+    writer.start()
+    contents = read(fifo)
+    writer.join()
+    assert contents.tone_s == pytest.approx(8 + EVENT_S, abs=0.1)
+    assert contents.times_s[-1] > 11.8

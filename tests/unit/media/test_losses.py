@@ -126,7 +126,7 @@ def test_encrypted_media_are_refused_in_one_sentence(media: MediaFactory) -> Non
 
 
 def test_what_cannot_be_decoded_at_all_is_refused_and_not_scored_as_noise(media: MediaFactory) -> None:
-    source = media.flash_and_tone("readable.mkv", video=(), duration_s=6)
+    source = media.flash_and_tone("readable.mkv", video=(), duration_s=6, audio_filter=NOISE)
     data = bytearray(source.read_bytes())
     with av.open(source) as container:
         for packet in container.demux():
