@@ -86,9 +86,7 @@ def in_order(
         cancel: set when interrupted, for ``work`` to notice. What was finished by then is still handed over before
             ``KeyboardInterrupt`` goes on.
     """
-    if jobs == 1 or len(sources) == 1:
-        yield from (attempt(work, failed, source) for source in sources)
-        return
+    # Also one at a time is a thread's work: where FFmpeg calls back to read a pipe, a Ctrl-C would be swallowed.
     waiting: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
     for item in enumerate(sources):
         waiting.put(item)
