@@ -90,10 +90,9 @@ def _frames(
         except FFmpegError:
             damage.count_undecoded(stream.type, (packet.duration or 0) * packet.time_base or usual_s)
             continue
-        for frame in frames:
-            if frame.is_corrupt:
-                usual_s = _length_s(frame, usual_s)
-                damage.count_patched(stream.type, usual_s)
+        for corrupt in [frame for frame in frames if frame.is_corrupt]:
+            usual_s = _length_s(corrupt, usual_s)
+            damage.count_patched(stream.type, usual_s)
         yield from frames
     with suppress(FFmpegError):  # the last packets were counted when they went in
         yield from decode(None)

@@ -29,6 +29,8 @@ MIN_INTERVALS, MEDIAN_INTERVALS = 3, 9
 """How many intervals tell the frame rate; before, the stream is asked."""
 DEFAULT_FRAME_RATE_HZ = Fraction(25)
 """For streams that state none."""
+LOOK_EVERY_S = 5
+"""How often to look whether pictures are mirrored, which their rotation alone does not tell."""
 COVERED_CELLS_KEPT = 1024
 NUM_UNSPARED_PACKETS = 32
 """Nothing is spared so early: how far a decoder reads before its first picture, and so before the grid is known,
@@ -96,6 +98,9 @@ class VideoTrack:
         self._spared_until: int | None = None
         """Where the last picture that was not decoded ends, in ticks."""
         self.orientation = Orientation()
+        self._shown = self.orientation
+        self._turned_by = 0
+        self._looked_at = 0
 
     def start(self) -> Fraction | None:
         """Decode up to the first picture; its time on the stream's clock, ``None`` if there is none to be had.
@@ -113,7 +118,8 @@ class VideoTrack:
         self.is_late = first is None
         if first is None or isinstance(first, Ended):
             return None
-        self.orientation = orientation_of(first)
+        self.orientation = self._shown = orientation_of(first)
+        self._turned_by = first.rotation
         self._frames = chain([first], decoded)
         self.end = PresentationClock().ticks(first, 0) * self.time_base
         return self.end
@@ -202,6 +208,14 @@ class VideoTrack:
             interval = Fraction(median(self._intervals)) * self.time_base
         return max(self._plan.hop, HOLD_INTERVALS * interval)
 
+    def _orientation(self, picked: _Picked) -> Orientation:
+        """How to turn a picture. What lies beside a frame keeps it in memory for a while, so it is seldom looked at."""
+        is_due = picked.frame.key_frame and picked.ticks - self._looked_at > LOOK_EVERY_S / self.time_base
+        if is_due or picked.frame.rotation != self._turned_by:
+            self._turned_by, self._looked_at = picked.frame.rotation, picked.ticks
+            self._shown = orientation_of(picked.frame)
+        return self._shown
+
     def _convert(
         self, picked: _Picked, seen_cell: int, shown_cell: int, end: Fraction | None, *, is_last: bool = False
     ) -> VideoFrame:
@@ -214,7 +228,7 @@ class VideoTrack:
         first_cell = max(seen_cell + 1, picked.cell // per_snippet * per_snippet)
         cells = range(first_cell, min(shown_cell, first_cell + per_snippet - 1) + 1)
         wants_rgb = any(cell % per_snippet in self._plan.rgb_cells for cell in cells)
-        orientation = orientation_of(picked.frame)
+        orientation = self._orientation(picked)
         time = picked.ticks * self.time_base - self._origin
         return VideoFrame(
             time=time,
