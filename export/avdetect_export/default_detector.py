@@ -82,9 +82,8 @@ def add_detector(bundle: Path, sounds: Path, clips: Path, kept: Path) -> Manifes
         assert isinstance(trained.network, TwoStreamNet)
         network = with_window(trained.network, lookahead_snippets=LOOKAHEAD_SNIPPETS)
         before = read_manifest(bundle).provenance
-        manifest, files = bundle_of(
-            Checkpoint(network, trained.class_names, trained.notes), checkpoint, bundle, ExportOptions(name=NAME)
-        )
+        running = Checkpoint(network, trained.class_names, trained.notes)
+        manifest, files = bundle_of(running, checkpoint, bundle, ExportOptions(name=NAME, weights="float16"))
         manifest = manifest.model_copy(
             update={
                 "created": created_at(),
