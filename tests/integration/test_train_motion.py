@@ -62,7 +62,11 @@ def test_training_goes_on_where_it_ended(clips: Path, tmp_path: Path) -> None:
         (["{clips}", "-o", "encoders", "--resume"], 2, "there is nothing to resume"),
         (["{clips}", "-o", "encoders", "--base", "nowhere"], 1, "nowhere"),
         (["{clips}", "-o", "no/such/encoders"], 1, "there is no folder"),
-        (["{clips}", "-o", "encoders", "--set", "recipe.epoch=3"], 2, "recipe.epoch: Extra inputs"),
+        (
+            ["{clips}", "-o", "encoders", "--set", "recipe.epoch=3"],
+            2,
+            "did you mean recipe.epochs?",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(

@@ -45,13 +45,13 @@ def check_outputs(
     for option, path in files.items():
         if path is None:
             continue
+        place = real_path(path)
+        if place in inputs:
+            raise UsageError(f"{path} is an input and would be overwritten: name another file for the output.")
         endings = (suffixes or {}).get(option)
         if endings is not None and path.suffix.lower() not in endings:
             what = "a report is a web page, " if endings is PAGE_SUFFIXES else ""
             raise UsageError(f"{option} {path}: {what}give it a name that ends in {endings[0]}.")
-        place = real_path(path)
-        if place in inputs:
-            raise UsageError(f"{path} is an input and would be overwritten: name another file for the output.")
         if place in taken:
             raise UsageError(f"{path} is asked for twice: name another file for one of the outputs.")
         taken.add(place)

@@ -37,7 +37,7 @@ def test_a_bundle_of_encoders_has_those_of_the_base_but_the_new_one(exported: Pa
     changed = {path for path in files if files[path] != files_before[path]}
     assert changed == {before.audio.graph}
     assert (after.detector, after.alignment, after.text, after.classes) == (None, None, None, ())
-    assert after.provenance["encoders"] == {"steps": 3}
+    assert after.provenance["encoders"]["steps"] == 3
     assert "NOTICE" in files
     assert after.licences == before.licences
     verify(exported)

@@ -146,7 +146,7 @@ def test_the_graph_is_small_and_the_same_each_time(appearance: onnx.ModelProto) 
 def test_a_graph_that_is_not_the_network_is_noticed(appearance: onnx.ModelProto) -> None:
     network = network_of(appearance)
     graph = motion_encoder_graph(network, appearance, LUMA_SIZE)
-    assert motion_encoder_parity(graph, network, LUMA_SIZE) < 0.01
+    assert motion_encoder_parity(graph, network, LUMA_SIZE) < 0.03
     with torch.no_grad():
         network.classify.bias.add_(1.0)
     with pytest.raises(CheckpointError, match="does not compute what the network does"):
