@@ -14,11 +14,11 @@ from typer.testing import CliRunner, Result
 import avdetect
 from avdetect.errors import BundleError, DataError, MediaError
 from avdetect.events.event import SnippetScore
+from avdetect.features import encoding
 from avdetect.features.encoders import EncoderSessions
 from avdetect.features.encoding import Progress
 from avdetect.models.macil_sd import MacilSdConfig, MacilSdNet, load_published, published_shapes
 from avdetect.models.two_stream import TwoStreamConfig, TwoStreamNet
-from avdetect.runtime import pipeline
 from avdetect.runtime.bundle import Bundle
 from avdetect.runtime.bundle_files import default_bundle_path, read_manifest
 from avdetect.runtime.scorer import StreamingScorer
@@ -108,7 +108,7 @@ def test_progress_goes_on_while_there_are_no_scores_yet(
     whole_video: tuple[Path, TwoStreamNet], media: MediaFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export_bundle(whole_video[0], tmp_path / "mine")
-    monkeypatch.setattr(pipeline, "_PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr(encoding, "_PROGRESS_INTERVAL_S", 0.0)
     told: list[Progress | SnippetScore] = []
 
     avdetect.score(

@@ -55,12 +55,12 @@ def test_embeddings_are_what_the_scorer_feeds_its_detector(
     found = store.load(video)
 
     detector = Detector(bundle.detector)
-    object.__setattr__(bundle, "detector", detector)
+    object.__setattr__(bundle, "detector_session", detector)
     try:
         with ScoreStream(video, bundle, ScoreOptions()) as scores:
             num_snippets = len(list(scores))
     finally:
-        object.__setattr__(bundle, "detector", detector._session)
+        object.__setattr__(bundle, "detector_session", detector._session)
     for name, array in (("audio", found.audio), ("visual", found.visual), ("present", found.present)):
         fed = np.concatenate([inputs[name][0] for inputs in detector.fed])[:num_snippets]
         np.testing.assert_array_equal(array, fed)
