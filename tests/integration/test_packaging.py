@@ -102,7 +102,7 @@ def test_only_the_runtime_is_required(metadata: Message) -> None:
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     names = {re.match(r"[\w.-]+", line)[0] for line in required}  # type: ignore[index]
 
-    assert names == {"av", "numba", "numpy", "onnxruntime", "onnxruntime-gpu", "pydantic", "rich", "typer"}
+    assert names == {"av", "filelock", "numba", "numpy", "onnxruntime", "onnxruntime-gpu", "pydantic", "rich", "typer"}
 
 
 def test_an_sdist_builds_the_same_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

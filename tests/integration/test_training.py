@@ -112,7 +112,9 @@ def test_two_processes_train_one_network(videos: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("on cpu, 2 processes: ") == 1
     assert done.stderr.count("Next: avdetect export") == 1
-    assert "warn" not in done.stderr.lower()
+    # Two epochs may teach nothing, and that is said; nothing else is warned of.
+    warnings = [line for line in done.stderr.splitlines() if "warn" in line.lower()]
+    assert all("hardly differ" in line for line in warnings), warnings
     assert "recommended" not in done.stderr
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").notes["epoch"] in (1, 2)
 

@@ -40,7 +40,8 @@ def test_a_rebuild_gives_the_committed_encoders(tmp_path: Path) -> None:
     from avdetect_export.encoder_graphs import load_yamnet
 
     encoder_bundle(tmp_path / "bundle", load_yamnet())
-    for name in ("visual.onnx", "motion.onnx", "audio.onnx"):
+    # The other two are trained on, from these.
+    for name in ("visual.onnx",):
         committed, built = (
             hashlib.sha256((folder / name).read_bytes()).hexdigest()
             for folder in (default_bundle_path(), tmp_path / "bundle")

@@ -19,10 +19,7 @@ RATES_AND_CHANNELS = [(48000, 2), (48000, 1), (44100, 2), (32000, 1), (16000, 1)
 """Tried one after the other: each encoder knows some of them."""
 FRAME_S = 0.13
 """The longest frame of a codec, roughly."""
-EVERY_CONTAINER = (
-    "wav", "mkv", "nut", "avi", "mov", "mp4", "caf", "aiff", "au", "w64", "ogg", "asf", "flv", "ts", "mpg", "mxf", "rm",
-    "voc", "swf", "oma",
-)  # fmt: skip
+EVERY_CONTAINER = ("wav", "mkv", "avi")
 LIKELY = [
     ("adpcm_ima_wav", "wav"), ("adpcm_ms", "wav"), ("adpcm_ima_qt", "mov"), ("adpcm_swf", "flv"), ("g722", "avi"),
     ("g723_1", "mkv"), ("nellymoser", "flv"), ("wmav2", "asf"), ("wmav2", "wav"), ("libvorbis", "avi"),
