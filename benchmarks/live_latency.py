@@ -49,7 +49,7 @@ host = "127.0.0.1"
 port = {broker}
 [feeds.shots]
 url = "tcp://127.0.0.1:{sender}"
-threshold = 0.3
+threshold = 0.1
 merge_gap_s = 0
 """
 

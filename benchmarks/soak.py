@@ -80,7 +80,7 @@ url = "http://127.0.0.1:{hook}/"
 FEED = """
 [feeds.{name}]
 url = "tcp://127.0.0.1:{port}"
-threshold = 0.4
+threshold = 0.1
 merge_gap_s = 0
 open_timeout_s = {timeout}
 stall_timeout_s = {timeout}
