@@ -590,4 +590,4 @@ def test_how_loud_it_is_is_told_and_scores_are_kept_to_calibrate_with(shots: Pat
     inside = (kept.curve.start_s >= dismissed.span.start_s - 0.1) & (kept.curve.end_s <= dismissed.span.end_s + 0.1)
     column = kept.curve.classes.index(closed["class"])
     assert kept.curve.scores[inside, column].max() >= closed["confidence"] - 0.01
-    assert (np.diff(kept.curve.end_s) > 0.5).all()
+    assert (np.diff(kept.curve.end_s) > 0.3).all()

@@ -67,7 +67,7 @@ def test_flipped_bits_are_survived_and_counted_in_one_note(
 
 def test_a_sound_file_is_not_called_truncated_for_an_estimated_length(media: MediaFactory) -> None:
     form = ("-c:a", "libmp3lame", "-q:a", "4", "-write_xing", "0")
-    source = media.flash_and_tone("plain.mp3", video=(), audio=form)
+    source = media.flash_and_tone("plain-without-length.mp3", video=(), audio=form)
     assert read(cut(media, source, 0.5)).codes == {"no-video"}
 
 
