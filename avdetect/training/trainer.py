@@ -15,6 +15,7 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
+from pydantic import BaseModel
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
@@ -34,6 +35,7 @@ __all__ = [
     "load_state",
     "make_trainer",
     "quiet_lightning",
+    "resumable",
     "train_loader",
 ]
 
@@ -160,12 +162,18 @@ def last_state_path(config: TrainConfig) -> Path | None:
     Raises:
         UsageError: there is none, or it was trained with other settings.
     """
-    last = config.output / _STATES / "last.ckpt"
-    if not config.run.resume:
-        return None
+    return resumable(config.output / _STATES / "last.ckpt", config.recipe) if config.run.resume else None
+
+
+def resumable(last: Path, recipe: BaseModel) -> Path:
+    """Check that a run can go on from ``last`` with ``recipe``, and give it back.
+
+    Raises:
+        UsageError: it is not there, or was trained with other settings.
+    """
     if not last.is_file():
         raise UsageError(f"there is nothing to resume: {last} is not there.")
-    mine, theirs = config.recipe.model_dump(), load_state(last).get("recipe", {})
+    mine, theirs = recipe.model_dump(), load_state(last).get("recipe", {})
     changed = sorted(name for name in theirs if theirs[name] != mine.get(name))
     if changed:
         values = ", ".join(f"recipe.{name}={theirs[name]}" for name in changed)

@@ -29,7 +29,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from avdetect.errors import CheckpointError, DataError, OutputError, UsageError
+from avdetect.errors import CheckpointError, DataError, UsageError
+from avdetect.files import make_folder
 from avdetect.training.checkpoint import load_weights, save_weights
 from avdetect.training.motion.clip_pictures import ClipPictures, decode_clips, divided
 from avdetect.training.motion.config import MotionTrainConfig, states_folder
@@ -38,7 +39,7 @@ from avdetect.training.motion.network import MotionNet, MotionNetConfig, MotionO
 from avdetect.training.motion.views import MotionBatch, ViewOptions, ViewSource
 from avdetect.training.progress import DataPlan, MetricsLog, TrainingObserver, TrainingPlan
 from avdetect.training.scenes.material import Clip, read_clips
-from avdetect.training.trainer import SeedEveryStep, interruptible, load_state, quiet_lightning
+from avdetect.training.trainer import SeedEveryStep, interruptible, load_state, quiet_lightning, resumable
 
 __all__ = [
     "LUMA_SIZE",
@@ -90,7 +91,7 @@ def train_motion(
     last = _last_state(config)
     folder = states_folder(config.output)
     for path in (folder, folder / _LOGS):
-        _make_folder(path)
+        make_folder(path)
     pictures = decode_clips((*kept, *held_out), LUMA_SIZE, on_decoded=on_decoded)
     learned, rest = pictures[: len(kept)], pictures[len(kept) :]
     module = MotionModule(config, learned, class_names, appearance)
@@ -277,23 +278,7 @@ def _class_names(kept: tuple[Clip, ...], held_out: tuple[Clip, ...], where: Path
 
 def _last_state(config: MotionTrainConfig) -> Path | None:
     last = states_folder(config.output) / _STATES / "last.ckpt"
-    if not config.run.resume:
-        return None
-    if not last.is_file():
-        raise UsageError(f"there is nothing to resume: {last} is not there.")
-    mine, theirs = config.recipe.model_dump(), load_state(last).get("recipe", {})
-    changed = sorted(name for name in theirs if theirs[name] != mine.get(name))
-    if changed:
-        values = ", ".join(f"recipe.{name}={theirs[name]}" for name in changed)
-        raise UsageError(f"{last} was trained with other settings: resume with {values}, or train anew.")
-    return last
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}.") from error
+    return resumable(last, config.recipe) if config.run.resume else None
 
 
 def _data_plan(learned: tuple[ClipPictures, ...], rest: tuple[ClipPictures, ...]) -> DataPlan:

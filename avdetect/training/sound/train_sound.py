@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from avdetect.errors import DataError, MediaError, OutputError, UsageError
+from avdetect.errors import DataError, MediaError, UsageError
 from avdetect.evaluation.ranking import average_precision
+from avdetect.files import make_folder
 from avdetect.manifest import Manifest
 from avdetect.text.records import read_waveform
 from avdetect.training.graph_module import GraphModule, averaged, with_weights
@@ -102,7 +103,7 @@ def train_sound(
     if unknown:
         raise UsageError(f"recipe.events names {', '.join(unknown)}, and {config.manifest} has no such sounds.")
     last = _last_state(config)
-    _make_folder(states_folder(config.output))
+    make_folder(states_folder(config.output))
     bank = sound_bank(files.train, class_names, grid, recipe, events, on_read)
 
     lightning.seed_everything(config.run.seed, workers=True, verbose=False)
@@ -348,13 +349,6 @@ def _last_state(config: SoundTrainConfig) -> Path | None:
         values = ", ".join(f"recipe.{name}={theirs[name]}" for name in changed)
         raise UsageError(f"{last} was trained with other settings: resume with {values}, or train anew.")
     return last
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}.") from error
 
 
 def _trainer(config: SoundTrainConfig) -> lightning.Trainer:
